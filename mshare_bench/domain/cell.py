@@ -1,0 +1,129 @@
+"""What is run once, and the digests by which rows of the same thing find each other.
+
+A `Point` holds every *coordinate*: what decides the result, engine and machine aside. A `Cell` adds who runs it. Simulated and
+real rows of one point pair up by `Point.digest`; savings are taken against `Point.baseline_digest`.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from mshare_bench.domain.access import AccessPattern
+from mshare_bench.domain.workload import Workload
+
+__all__ = ["POPULATE", "Cell", "Point", "digest"]
+
+POPULATE = ("controller", "first_touch")
+
+
+def digest(values: Mapping[str, Any]) -> str:
+    """Sixteen hexadecimal digits of the canonical JSON of these values."""
+    text = json.dumps(values, sort_keys=True, separators=(",", ":"), default=str)
+    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """Every coordinate of a cell, resolved.
+
+    Attributes
+    ----------
+    workload
+        With all its numbers, processes and region sizes among them.
+    mechanism, variant
+        Name, and the options as `k=v;k=v` (see `Mechanism.variant`); `options` holds them as values.
+    page
+        Bytes of a page that the mechanism maps.
+    offset
+        Bytes by which every region starts after the start of a 512 GiB slot.
+    access, write_fraction
+        The pattern of the workload's main region and the share of touched pages that are written.
+    populate
+        `controller`: the data is there before anybody touches it; `first_touch`: it is not.
+    topology, placement
+        Names in the configuration.
+    """
+
+    workload: Workload
+    mechanism: str
+    variant: str
+    page: int
+    offset: int = 0
+    access: AccessPattern = field(default_factory=AccessPattern)
+    write_fraction: float = 0.0
+    populate: Literal["controller", "first_touch"] = "controller"
+    topology: str = "here"
+    placement: str = "first_touch"
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def coordinates(self) -> dict[str, Any]:
+        """Everything that the digest is taken of, as plain values."""
+        return {**self._common, "mechanism": self.mechanism, "variant": self.variant, "page": self.page}
+
+    @property
+    def _common(self) -> dict[str, Any]:
+        return {
+            "workload": self.workload.name,
+            "workload_params": dict(self.workload.params),
+            "processes": self.workload.processes,
+            "regions": {one.name: [one.size, one.instances] for one in self.workload.regions},
+            "offset": self.offset,
+            "access": self.access.kind,
+            "access_params": self.access.params,
+            "write_fraction": float(self.write_fraction),
+            "populate": self.populate,
+            "topology": self.topology,
+            "placement": self.placement,
+        }
+
+    @property
+    def digest(self) -> str:
+        """Digest of every coordinate."""
+        return digest(self.coordinates)
+
+    @property
+    def baseline_digest(self) -> str:
+        """Digest of every coordinate but the mechanism, its options and its page: what savings are taken against."""
+        return digest(self._common)
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """A point, and who runs it how often.
+
+    Attributes
+    ----------
+    engine
+        `sim` or `real`.
+    host
+        Where a real cell runs: `here`, or `guest`.
+    machine
+        Digest of the real machine's hardware; for `sim`, the name of the cost profile.
+    cost
+        Cost profile whose times a simulated cell takes.
+    model
+        Version of the models that the result depends on; a newer one runs the cell again.
+    repeat, seed
+        Which repetition, and the seed of everything random that is no coordinate.
+    extrapolated
+        Predicted far beyond what was measured; marked in the row's basis.
+    """
+
+    point: Point
+    engine: Literal["sim", "real"] = "sim"
+    host: str = "here"
+    machine: str = ""
+    cost: str = ""
+    model: str = ""
+    repeat: int = 0
+    seed: int = 0
+    extrapolated: bool = False
+
+    @property
+    def digest(self) -> str:
+        """Digest of the point, the engine, the machine or the cost profile, and the model version; repeats share it."""
+        keys = ("engine", "host", "machine", "cost", "model")
+        return digest({"point": self.point.digest, **{key: getattr(self, key) for key in keys}})

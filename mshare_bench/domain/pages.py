@@ -1,0 +1,257 @@
+"""Sets of pages, kept as rules instead of lists, so that a terabyte costs what a megabyte costs.
+
+A `PageSet` is an ordered row of disjoint `Run`s. A run is an arithmetic progression of pages (dense, one per 2 MiB,
+strided) or a random sample of one, drawn without replacement. Random samples are drawn per block of `BLOCK` positions,
+from `DRAWS` independent draws in rotation: memory and time stay those of a few blocks, whatever the region's size.
+What is asked of a set is how many *spans* (of a table, a fault window, a huge page) hold at least one of its pages.
+"""
+
+import functools
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["BLOCK", "EMPTY", "PageSet", "Run", "Spans", "dense", "sample", "strided", "union_intervals"]
+
+BLOCK = 1 << 18
+DRAWS = 4
+
+_Pages = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Spans:
+    """The spans that hold at least one page: how many, and the indices of the first and the last (None when none)."""
+
+    count: int
+    first: int | None
+    last: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Pages `first + step * i` for those positions i in [begin, end) whose rank lies in [low, high).
+
+    Attributes
+    ----------
+    first, step
+        The progression, in pages from the start of the region.
+    length
+        Positions of the whole progression; ranks are a seeded permutation of them.
+    low, high
+        The ranks taken. `0, length` takes every position, so that the order of the ranks does not matter.
+    begin, end
+        The stretch of positions that is looked at; a clipped run keeps its permutation.
+    seed
+        Seed of the permutation.
+    """
+
+    first: int
+    step: int
+    length: int
+    low: int
+    high: int
+    begin: int
+    end: int
+    seed: int = 0
+
+    @property
+    def whole(self) -> bool:
+        """Whether every position of the stretch is in the set: an arithmetic progression."""
+        return self.low == 0 and self.high == self.length
+
+    @property
+    def count(self) -> int:
+        """Number of pages."""
+        if self.end <= self.begin or self.high <= self.low:
+            return 0
+        if self.whole:
+            return self.end - self.begin
+        return sum(len(positions) for _, positions in self._blocks())
+
+    def clip(self, start: int, stop: int) -> "Run":
+        """Keep the pages in [start, stop)."""
+        begin = max(self.begin, -(-(start - self.first) // self.step))
+        end = min(self.end, -(-(stop - self.first) // self.step))
+        return replace(self, begin=begin, end=max(begin, end))
+
+    def pages(self) -> _Pages:
+        """Every page, in ascending order; asks for memory in proportion."""
+        if self.whole:
+            positions = np.arange(self.begin, max(self.begin, self.end), dtype=np.int64)
+        else:
+            blocks = [base + positions for base, positions in self._blocks()]
+            positions = np.concatenate(blocks) if blocks else np.empty(0, np.int64)
+        return self.first + self.step * positions
+
+    def spans(self, origin: int, span: int) -> Spans:
+        """Count the spans of `span` pages that hold a page, the region starting at page `origin` of the address space."""
+        if self.end <= self.begin or self.high <= self.low:
+            return Spans(0, None, None)
+        base = origin + self.first
+        if self.whole:
+            first = (base + self.step * self.begin) // span
+            last = (base + self.step * (self.end - 1)) // span
+            return Spans(self.end - self.begin if self.step >= span else last - first + 1, first, last)
+        total, first_seen, last_seen = 0, None, None
+        for block_base, positions in self._blocks():
+            if not len(positions):
+                continue
+            start = base + self.step * block_base
+            count, first, last = _block_spans(_Held(positions), self.step, start % span, span)
+            first, last = first + start // span, last + start // span
+            total += count - (last_seen == first)
+            first_seen = first if first_seen is None else first_seen
+            last_seen = last
+        return Spans(total, first_seen, last_seen)
+
+    def intervals(self, origin: int, span: int) -> _Pages:
+        """Spans that hold a page, as merged `[first, last]` rows, ascending; shape (n, 2)."""
+        if self.end <= self.begin or self.high <= self.low:
+            return np.empty((0, 2), np.int64)
+        if self.whole and self.step <= span:
+            found = self.spans(origin, span)
+            return np.array([[found.first, found.last]], np.int64)
+        indices = np.unique((self.pages() + origin) // span)
+        breaks = np.flatnonzero(np.diff(indices) > 1)
+        starts = indices[np.concatenate([[0], breaks + 1])]
+        ends = indices[np.concatenate([breaks, [len(indices) - 1]])]
+        return np.stack([starts, ends], axis=1)
+
+    def _blocks(self) -> list[tuple[int, _Pages]]:
+        """(first position of the block, positions taken relative to it) for every block of the stretch."""
+        blocks = []
+        for index in range(self.begin // BLOCK, -(-self.end // BLOCK)):
+            start, stop = index * BLOCK, min(self.length, (index + 1) * BLOCK)
+            # Rounded so that the ranks of all blocks add up to the ranks of the run, and that a split run stays a split.
+            low = self.low * stop // self.length - self.low * start // self.length
+            high = self.high * stop // self.length - self.high * start // self.length
+            positions = _taken(stop - start, low, high, self.seed * DRAWS + index % DRAWS)
+            if self.begin > start or self.end < stop:
+                positions = positions[(positions >= self.begin - start) & (positions < self.end - start)]
+            blocks.append((start, positions))
+        return blocks
+
+
+class _Held:
+    """An array as a cache key, by identity: the arrays of `_taken` are cached and never written."""
+
+    __slots__ = ("array", "key")
+
+    def __init__(self, array: _Pages) -> None:
+        self.array = array
+        self.key = (id(array), len(array))
+
+    def __hash__(self) -> int:
+        return hash(self.key)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Held) and self.array is other.array
+
+
+@functools.lru_cache(maxsize=64)
+def _permutation(length: int, seed: int) -> _Pages:
+    return np.random.Generator(np.random.PCG64(seed)).permutation(length)
+
+
+@functools.lru_cache(maxsize=256)
+def _taken(length: int, low: int, high: int, seed: int) -> _Pages:
+    positions = np.sort(_permutation(length, seed)[low:high])
+    positions.setflags(write=False)
+    return positions
+
+
+@functools.lru_cache(maxsize=4096)
+def _block_spans(held: _Held, step: int, phase: int, span: int) -> tuple[int, int, int]:
+    indices = (held.array * step + phase) // span
+    return int(np.count_nonzero(np.diff(indices))) + 1, int(indices[0]), int(indices[-1])
+
+
+@dataclass(frozen=True, slots=True)
+class PageSet:
+    """Disjoint runs in ascending order of their pages."""
+
+    runs: tuple[Run, ...]
+
+    @property
+    def count(self) -> int:
+        """Number of pages."""
+        return sum(run.count for run in self.runs)
+
+    def clip(self, start: int, stop: int) -> "PageSet":
+        """Keep the pages in [start, stop)."""
+        clipped = (run.clip(start, stop) for run in self.runs)
+        return PageSet(tuple(run for run in clipped if run.end > run.begin))
+
+    def shift(self, pages: int) -> "PageSet":
+        """Move every page up by so many."""
+        return PageSet(tuple(replace(run, first=run.first + pages) for run in self.runs))
+
+    def pages(self) -> _Pages:
+        """Every page, in ascending order; asks for memory in proportion."""
+        return np.concatenate([run.pages() for run in self.runs]) if self.runs else np.empty(0, np.int64)
+
+    def spans(self, origin: int, span: int) -> Spans:
+        """Count the spans of `span` pages that hold a page, the region starting at page `origin` of the address space."""
+        total, first, last = 0, None, None
+        for run in self.runs:
+            found = run.spans(origin, span)
+            if found.count:
+                total += found.count - (last == found.first)
+                first, last = (found.first if first is None else first), found.last
+        return Spans(total, first, last)
+
+    def intervals(self, origin: int, span: int) -> _Pages:
+        """Spans that hold a page, as merged `[first, last]` rows, ascending; shape (n, 2)."""
+        return union_intervals([run.intervals(origin, span) for run in self.runs])
+
+    def split(self, fraction: float, seed: int = 0) -> tuple["PageSet", "PageSet"]:
+        """Split at random into a part with that fraction of each run's pages, and the rest."""
+        if fraction <= 0 or fraction >= 1:
+            return (EMPTY, self) if fraction <= 0 else (self, EMPTY)
+        taken, rest = [], []
+        for run in self.runs:
+            middle = run.low + round(fraction * (run.high - run.low))
+            own = replace(run, seed=seed) if run.whole else run
+            taken.append(replace(own, high=middle))
+            rest.append(replace(own, low=middle))
+        return _nonempty(taken), _nonempty(rest)
+
+
+def _nonempty(runs: list[Run]) -> PageSet:
+    return PageSet(tuple(run for run in runs if run.high > run.low and run.end > run.begin))
+
+
+EMPTY = PageSet(())
+
+
+def dense(first: int, count: int) -> PageSet:
+    """Every page of [first, first + count)."""
+    return strided(first, 1, count)
+
+
+def strided(first: int, step: int, count: int) -> PageSet:
+    """Take `count` pages from `first` on, `step` apart."""
+    return PageSet((Run(first, step, count, 0, count, 0, count),)) if count > 0 else EMPTY
+
+
+def sample(first: int, length: int, count: int, seed: int) -> PageSet:
+    """Take `count` of the `length` pages from `first` on, at random without replacement."""
+    if count <= 0 or length <= 0:
+        return EMPTY
+    return PageSet((Run(first, 1, length, 0, min(count, length), 0, length, seed),))
+
+
+def union_intervals(parts: list[_Pages]) -> _Pages:
+    """Merge `[first, last]` rows (inclusive, shape (n, 2)) of several sets into their union, ascending."""
+    rows = np.concatenate([part for part in parts if len(part)]) if any(len(part) for part in parts) else None
+    if rows is None:
+        return np.empty((0, 2), np.int64)
+    if len(rows) == 1:
+        return rows
+    rows = rows[np.argsort(rows[:, 0], kind="stable")]
+    reach = np.maximum.accumulate(rows[:, 1])
+    begins = np.flatnonzero(np.concatenate([[True], rows[1:, 0] > reach[:-1] + 1]))
+    ends = np.concatenate([begins[1:] - 1, [len(rows) - 1]])
+    return np.stack([rows[begins, 0], reach[ends]], axis=1)

@@ -1,0 +1,71 @@
+"""The contracts between the rooms: who runs cells, who estimates them, who keeps track."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from mshare_bench.domain.cell import Cell
+
+__all__ = ["Engine", "Estimate", "Estimator", "Executor", "Tables", "Tracker"]
+
+Tables = Mapping[str, Any]
+"""Arrow tables by name, as `mshare_bench.results.schema` has them (typed loosely: this room imports no Arrow)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """What a cell is expected to take.
+
+    Attributes
+    ----------
+    seconds
+        Time to run it.
+    memory
+        Bytes of memory it needs at its peak (a real cell: data, tables and processes; a simulated one: next to nothing).
+    page_tables
+        Bytes of page tables that it will show.
+    """
+
+    seconds: float
+    memory: int
+    page_tables: int
+
+
+class Engine(Protocol):
+    """Runs cells; `sim` and `real` are its two kinds."""
+
+    name: str
+    model: str
+    """Version of what its results depend on; part of every cell's digest."""
+
+    def run(self, cells: Sequence[Cell]) -> Iterator[Tables]:
+        """Run the cells in order and give back tables, one mapping per cell or per batch; no cell raises.
+
+        A cell that the machine can't run becomes a `skipped` row with its reason, one that died a `failed` or `void` row.
+        """
+
+
+class Estimator(Protocol):
+    """Says what a cell will take, before it runs."""
+
+    def estimate(self, cell: Cell) -> Estimate:
+        """Estimate one cell."""
+
+
+class Executor(Protocol):
+    """Runs cells somewhere: in this process, or through Ray."""
+
+    name: str
+
+    def run(self, cells: Sequence[Cell], engines: Mapping[str, Engine]) -> Iterator[Tables]:
+        """Run every cell with the engine that it names; tables come back as they are done, in any order."""
+
+    def close(self) -> None:
+        """Put away what was started."""
+
+
+class Tracker(Protocol):
+    """Keeps track of a finished sweep: MLflow, or nothing."""
+
+    def log(self, store: Any, progress: Callable[[str], None]) -> str | None:
+        """Log what a store holds; returns the link to look at, if there is one."""

@@ -1,0 +1,307 @@
+"""What runs: regions of memory, groups of processes, and which pages each of them touches.
+
+Processes that behave alike form a *cohort* and are counted, not repeated, so that every computation grows with the
+distinct patterns and not with the processes.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from mshare_bench.domain.access import AccessPattern
+from mshare_bench.domain.geometry import X86_64, Geometry
+from mshare_bench.domain.pages import PageSet
+from mshare_bench.domain.units import GIB, format_size
+from mshare_bench.errors import ConfigError
+
+__all__ = [
+    "SLOT",
+    "Cohort",
+    "Placed",
+    "ProcessGroup",
+    "Region",
+    "Touch",
+    "Workload",
+    "WorkloadRequest",
+    "WorkloadSpec",
+    "placed_regions",
+]
+
+SLOT = 512 * GIB
+"""Every region starts `offset` bytes after the start of a slot: a PGD entry of its own on x86-64."""
+
+
+@dataclass(frozen=True, slots=True)
+class Region:
+    """A stretch of memory that processes map.
+
+    Attributes
+    ----------
+    name
+        Unique within the workload.
+    size
+        Bytes; a multiple of the base page.
+    instances
+        How many distinct copies of it exist (the memory of each of 20 virtual machines): every cohort that maps the region maps
+        one instance, `processes` being spread evenly over the instances.
+    adjacent
+        Placed right behind the region before it, in the same slot, as the dynamic linker places libraries.
+    """
+
+    name: str
+    size: int
+    instances: int = 1
+    adjacent: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Touch:
+    """What one process of a cohort touches in a region, in pages from the region's start; `written` first, then `read`.
+
+    Attributes
+    ----------
+    region
+        Name of the region; it is mapped whole.
+    touched
+        All pages touched: the union of the two below, which are disjoint.
+    written, read
+        Pages written, and pages only read.
+    stride
+        The i-th process of the cohort touches all this shifted by `i * stride` pages: a slice per rank.
+    """
+
+    region: str
+    touched: PageSet
+    written: PageSet
+    read: PageSet
+    stride: int = 0
+
+    @classmethod
+    def of(cls, region: str, touched: PageSet, write_fraction: float = 0.0, stride: int = 0, seed: int = 0) -> "Touch":
+        """Write that share of the touched pages, chosen at random, and read the others."""
+        written, read = touched.split(write_fraction, seed)
+        return cls(region, touched, written, read, stride)
+
+
+@dataclass(frozen=True, slots=True)
+class Cohort:
+    """So many processes that do the same."""
+
+    processes: int
+    touches: tuple[Touch, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessGroup:
+    """Processes with one role, such as `backend` or `rank`; they are placed together.
+
+    `life` says how the group comes to be: `together` (all attach before any touches) or `arriving` (one after the other: each
+    attaches and touches while the earlier ones are there).
+    """
+
+    name: str
+    role: str
+    cohorts: tuple[Cohort, ...]
+    life: str = "together"
+
+    @property
+    def processes(self) -> int:
+        """Number of processes."""
+        return sum(cohort.processes for cohort in self.cohorts)
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """A workload with all its numbers resolved: what a cell runs.
+
+    Attributes
+    ----------
+    name
+        Its name in the registry.
+    regions, groups
+        See there. Every region is touched by some group.
+    main
+        The region of which `access=` replaces the pattern.
+    params
+        The workload's own parameters that are not coordinates, such as the number of libraries.
+    """
+
+    name: str
+    regions: tuple[Region, ...]
+    groups: tuple[ProcessGroup, ...]
+    main: str
+    params: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def processes(self) -> int:
+        """Number of processes."""
+        return sum(group.processes for group in self.groups)
+
+    @property
+    def region_bytes(self) -> int:
+        """Bytes of all distinct regions."""
+        return sum(region.size * region.instances for region in self.regions)
+
+    def region(self, name: str) -> Region:
+        """Look a region up by its name."""
+        return next(region for region in self.regions if region.name == name)
+
+
+@dataclass(frozen=True, slots=True)
+class WorkloadSpec:
+    """What a workload's module registers: its defaults and how to build it.
+
+    Attributes
+    ----------
+    name
+        As configurations say it.
+    regions
+        Default regions; `region=` scales them so that their sum is that size, a whole number of pages each.
+    main
+        Name of the region that `access=` is about.
+    processes, access, write_fraction
+        Defaults of these coordinates.
+    params
+        Defaults of its own parameters (`workload.<key>=`).
+    build
+        `build(request)` makes the groups; see `WorkloadRequest`.
+    """
+
+    name: str
+    regions: tuple[Region, ...]
+    main: str
+    build: Callable[["WorkloadRequest"], tuple[ProcessGroup, ...]]
+    processes: int = 64
+    access: AccessPattern = field(default_factory=AccessPattern)
+    write_fraction: float = 0.0
+    params: Mapping[str, Any] = field(default_factory=dict)
+    description: str = ""
+
+    def resolve(
+        self,
+        *,
+        processes: int | None = None,
+        region: int | None = None,
+        sizes: Mapping[str, int] | None = None,
+        page: int = X86_64.page,
+        access: AccessPattern | None = None,
+        write_fraction: float | None = None,
+        params: Mapping[str, Any] | None = None,
+    ) -> Workload:
+        """Fill in every number: what is None stays as the workload says.
+
+        Raises
+        ------
+        ConfigError
+            For a parameter or a region that the workload does not have, or a number out of range.
+        """
+        own = dict(self.params)
+        for key, value in (params or {}).items():
+            if key not in own:
+                raise ConfigError(f"workload.{key}={value}: {self.name} has {', '.join(own) or 'no parameters'}")
+            own[key] = value
+        processes = self.processes if processes is None else processes
+        if processes < 1:
+            raise ConfigError(f"processes={processes}: must be at least 1")
+        write_fraction = self.write_fraction if write_fraction is None else write_fraction
+        if not 0 <= write_fraction <= 1:
+            raise ConfigError(f"write_fraction={write_fraction}: must be between 0 and 1")
+        regions = _sized(self, region, sizes or {}, page)
+        request = WorkloadRequest(
+            processes, {one.name: one for one in regions}, page, access or self.access, write_fraction, own
+        )
+        groups = self.build(request)
+        return Workload(self.name, tuple(request.regions.values()), groups, self.main, own)
+
+
+@dataclass(slots=True)
+class WorkloadRequest:
+    """What a workload's `build` gets: the numbers, and its regions already sized.
+
+    `regions` may be changed by `build` (instances that depend on the number of processes); `page` is the base page in bytes.
+    """
+
+    processes: int
+    regions: dict[str, Region]
+    page: int
+    access: AccessPattern
+    write_fraction: float
+    params: dict[str, Any]
+
+    def pages(self, region: str) -> int:
+        """Pages of a region."""
+        return -(-self.regions[region].size // self.page)
+
+    def touch(self, region: str, access: AccessPattern | None = None, write_fraction: float | None = None) -> Touch:
+        """Touch a region by a pattern; without one, by the workload's own pattern and share of writes."""
+        pattern = access or self.access
+        touched = pattern.pages(self.regions[region].size, self.page)
+        share = self.write_fraction if write_fraction is None else write_fraction
+        return Touch.of(region, touched, share, seed=pattern.seed)
+
+
+def _sized(spec: WorkloadSpec, total: int | None, sizes: Mapping[str, int], page: int) -> list[Region]:
+    for name, size in sizes.items():
+        if name not in {region.name for region in spec.regions}:
+            have = ", ".join(region.name for region in spec.regions)
+            raise ConfigError(f"workload.regions.{name}.size={size}: {spec.name} has the regions {have}")
+    if total is not None and total % page:
+        raise ConfigError(f"region={total}: not a multiple of the page, {page} bytes")
+    if total is not None and total < page * len(spec.regions):
+        raise ConfigError(f"region={total}: {spec.name} has {len(spec.regions)} regions, a page is {page} bytes")
+    regions = list(spec.regions)
+    if total is not None:
+        whole = sum(region.size for region in regions)
+        rest = total
+        for index, region in enumerate(regions[1:], 1):
+            size = max(page, region.size * total // whole // page * page)
+            regions[index] = replace(region, size=size)
+            rest -= size
+        regions[0] = replace(regions[0], size=rest)  # what rounding leaves goes to the first
+    for index, region in enumerate(regions):
+        size = sizes.get(region.name, region.size)
+        if size < page or size % page:
+            raise ConfigError(f"workload.regions.{region.name}.size={size}: not a positive multiple of {page} bytes")
+        regions[index] = replace(region, size=size)
+    return regions
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """A region at its address; `previous` is the region right before it in the same slot, if any."""
+
+    region: Region
+    address: int
+    previous: str | None = None
+
+
+def placed_regions(workload: Workload, offset: int = 0, geometry: Geometry = X86_64) -> tuple[Placed, ...]:
+    """Give every region its address, the same in every process.
+
+    The first region of a slot starts `offset` bytes after the start of a `SLOT`, from the second slot on (programs sit in the
+    first, stacks in the last); an `adjacent` region starts where the one before it ends.
+
+    Raises
+    ------
+    ConfigError
+        When the regions do not fit into the address space, or the offset is no multiple of the page.
+    """
+    if offset % geometry.page or not 0 <= offset < SLOT:
+        raise ConfigError(f"offset={offset}: must be a multiple of {geometry.page} bytes, below {format_size(SLOT)}")
+    placed: list[Placed] = []
+    end, slot = 0, 1
+    for region in workload.regions:
+        if region.adjacent and placed:
+            placed.append(Placed(region, end, placed[-1].region.name))
+            end += region.size
+        else:
+            address = slot * SLOT + offset
+            placed.append(Placed(region, address))
+            end = address + region.size
+        slot = -(-end // SLOT)
+    if end > geometry.address_space - SLOT:
+        raise ConfigError(
+            f"region={format_size(workload.region_bytes)}: more than the address space of {geometry.name} holds "
+            f"({format_size(geometry.address_space)})"
+        )
+    return tuple(placed)

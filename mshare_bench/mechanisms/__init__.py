@@ -1,0 +1,1 @@
+"""Ways to share memory: one file each, with the traits that are simulated and the recipe that is run."""

@@ -1,0 +1,1 @@
+"""Results: the Arrow contract, the store on disk, statistics, comparison."""

@@ -1,0 +1,63 @@
+"""Rows on their way from an engine to the store: columns per table, made into Arrow at once."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pyarrow as pa
+
+from mshare_bench.results.schema import TABLES, schema
+
+__all__ = ["Rows"]
+
+
+class Rows:
+    """Rows of every table of the contract, gathered column by column.
+
+    `rows.add("cells", cell=..., ...)` appends one; a column that is left out is null.
+    """
+
+    __slots__ = ("_columns", "_counts")
+
+    def __init__(self) -> None:
+        self._columns: dict[str, dict[str, list[Any]]] = {}
+        self._counts: dict[str, int] = {}
+
+    def add(self, table: str, /, **values: Any) -> None:
+        """Append a row.
+
+        Raises
+        ------
+        KeyError
+            For a column that the contract does not have.
+        """
+        columns = self._columns.get(table)
+        if columns is None:
+            columns = self._columns[table] = {name: [] for name in schema(table).names}
+        for name in values:
+            if name not in columns:
+                raise KeyError(f"{table}.{name} is not in the results contract")
+        for name, column in columns.items():
+            column.append(values.get(name))
+        self._counts[table] = self._counts.get(table, 0) + 1
+
+    def count(self, table: str) -> int:
+        """Rows of a table so far."""
+        return self._counts.get(table, 0)
+
+    def tables(self) -> dict[str, pa.Table]:
+        """Every table that has rows, by name, with the contract's schema."""
+        return {
+            name: pa.table(
+                [pa.array(columns[field.name], type=field.type) for field in schema(name)], schema=schema(name)
+            )
+            for name, columns in self._columns.items()
+        }
+
+    @staticmethod
+    def merge(parts: list[Mapping[str, pa.Table]]) -> dict[str, pa.Table]:
+        """Concatenate the tables of several batches, in the contract's order of tables."""
+        return {
+            name: pa.concat_tables([part[name] for part in parts if name in part])
+            for name in TABLES
+            if any(name in part for part in parts)
+        }

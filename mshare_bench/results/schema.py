@@ -1,0 +1,183 @@
+"""The results contract: the Arrow schema of every table in a store. Other tools read it.
+
+Every field carries metadata: `unit`, `better` (`lower`, `higher`, `none`) and `description`. The schema carries
+`schema_version`, `major.minor`: a minor step adds a nullable column; another major is refused when a store is opened.
+"""
+
+from collections.abc import Iterator
+from functools import cache
+
+import pyarrow as pa
+
+__all__ = ["PHASES", "SCHEMA_VERSION", "STATUSES", "TABLES", "TIMED_PHASES", "schema", "unit_of"]
+
+SCHEMA_VERSION = "1.0"
+STATUSES = ("ok", "failed", "void", "skipped", "timeout")
+PHASES = ("launch", "attach", "touch", "fork", "protect", "unmap", "exit")
+TIMED_PHASES = PHASES[1:]
+
+_TYPES = {"str": pa.string(), "int": pa.int64(), "float": pa.float64(), "bool": pa.bool_()}
+
+# name: type unit better description
+_KEY = """
+cell: str - none Digest of point, engine, machine or cost profile, and model version
+repeat: int - none Repetition, from 0
+"""
+
+_CELLS = """
+cell: str - none Digest of point, engine, machine or cost profile, and model version
+point: str - none Digest of every coordinate; simulated and real rows pair by it
+baseline_point: str - none Digest without mechanism, options and page: savings are taken against its shmem row
+sweep: str - none Sweep that the cell was run in
+repeat: int - none Repetition, from 0
+status: str - none ok, failed, void, skipped or timeout
+error: str - none Why it is not ok; null where it is
+env: str - none Environment in environments.arrow
+workload: str - none Workload
+workload_params: str - none The workload's own parameters, JSON
+mechanism: str - none Mechanism
+variant: str - none Mechanism options as k=v;k=v, those at their defaults left out
+engine: str - none sim or real
+host: str - none Where it ran: here, guest, a machine of the cluster
+machine: str - none Hardware digest; the cost profile's machine for sim
+topology: str - none Topology
+placement: str - none Placement
+cost: str - none Cost profile
+seed: int - none Seed
+processes: int count none Processes
+region_bytes: int B none Bytes of all distinct regions
+page_bytes: int B none Bytes of a mapped page
+offset_bytes: int B none Start of the regions after the start of a 512 GiB slot
+access: str - none Access pattern of the main region
+access_params: str - none Parameters of the pattern, JSON
+write_fraction: float 1 none Share of touched pages that are written
+populate: str - none controller or first_touch
+page_table_bytes: int B lower Page-table pages that the regions cost, over all processes, a shared table once; after touch
+pte_table_bytes: int B lower Of these, PTE pages
+pmd_table_bytes: int B lower Of these, PMD pages
+pud_table_bytes: int B lower Of these, PUD pages
+page_table_source: str - none Counter that page_table_bytes was read from; model for sim
+page_table_noise_bytes: int B lower What that counter moved in an empty cell of the same run
+data_bytes: int B lower The data itself, every copy
+metadata_bytes: int B lower What is kept beside the data and the tables
+minor_faults: int count lower Minor faults over all processes as ru_minflt shows them, during touch
+linking_faults: int count lower Faults that only link a shared table
+{times}tlb_misses: float count lower TLB misses over all processes
+walk_cycles: float cycles lower Cycles in page walks over all processes
+remote_walk_fraction: float 1 lower Share of page walks that touch a table on another node
+lock_wait_ns: float ns lower Waiting for locks, per process
+shootdowns: int count lower TLB shootdown interrupts
+basis: str - none measured, exact, calibrated, published, conditioned or hypothetical; +extrapolated
+page_table_saved_bytes: int B higher Page-table bytes of the shmem row of the same baseline, engine and machine, less these
+"""
+
+_TIMES = "".join(
+    f"{phase}_ns: float ns lower {phase.capitalize()} time per process, median\n"
+    f"{phase}_ns_lo: float ns none Its 95 % interval, lower end\n"
+    f"{phase}_ns_hi: float ns none Its 95 % interval, upper end\n"
+    for phase in TIMED_PHASES
+)
+
+_TABLES = {
+    "cells": _CELLS.format(times=_TIMES),
+    "regions": _KEY
+    + """
+region: str - none Region
+backing: str - none What it is made of
+region_bytes: int B none Bytes, all instances
+mappers: int count none Processes that map it
+page_table_bytes: int B lower Page-table pages, a shared table once
+pte_table_bytes: int B lower Of these, PTE pages
+pmd_table_bytes: int B lower Of these, PMD pages
+pud_table_bytes: int B lower Of these, PUD pages
+data_bytes: int B lower The data, every copy
+minor_faults: int count lower Minor faults during touch
+linking_faults: int count lower Faults that only link a shared table
+""",
+    "groups": _KEY
+    + """
+group: str - none Process group
+role: str - none Its role
+processes: int count none Processes
+machine: str - none Machine
+node: int - none NUMA node; null where not bound
+""",
+    "phases": _KEY
+    + """
+group: str - none Process group
+phase: str - none launch, attach, touch, fork, protect, unmap or exit
+order: int - none Position among the phases
+p50_ns: float ns lower Per process, median
+p95_ns: float ns lower Per process, 95th percentile
+p99_ns: float ns lower Per process, 99th percentile
+max_ns: float ns lower Per process, slowest
+sum_ns: float ns lower Over all processes
+wall_ns: float ns lower From the first start to the last end
+page_table_bytes: int B lower Page-table pages of all groups after the phase, a shared table once; on the first group's row
+minor_faults: int count lower Minor faults of the group in the phase
+""",
+    "nodes": _KEY
+    + """
+machine: str - none Machine
+node: int - none NUMA node
+data_bytes: int B lower Data pages there
+page_table_bytes: int B lower Page-table pages there
+processes: int count none Processes bound there
+""",
+    "migrations": _KEY
+    + """
+epoch: int - none Epoch
+group: str - none Process group
+what: str - none group, data or tables
+from_machine: str - none From
+from_node: int - none From
+to_machine: str - none To
+to_node: int - none To
+bytes: int B lower Bytes moved
+cost_ns: float ns lower What the move takes
+break_even_ns: float ns lower Time after which it pays; null where it never does
+advice: str - none move, stay or replicate
+reason: str - none Why
+""",
+    "environments": """
+env: str - none Environment
+machine: str - none Hardware digest
+key: str - none Fact
+value: str - none Its value; null where it could not be read
+""",
+    "samples": _KEY
+    + """
+group: str - none Process group
+phase: str - none Phase
+process: int - none Process within the cell; the quantile in per mille where samples=quantiles
+value_ns: float ns lower Time
+""",
+}
+
+TABLES = tuple(_TABLES)
+
+
+def _fields(text: str) -> Iterator[pa.Field]:
+    for line in filter(None, (line.strip() for line in text.splitlines())):
+        name, rest = line.split(": ", 1)
+        kind, unit, better, description = rest.split(" ", 3)
+        metadata = {"unit": "" if unit == "-" else unit, "better": better, "description": description}
+        yield pa.field(name, _TYPES[kind], metadata=metadata)
+
+
+@cache
+def schema(table: str) -> pa.Schema:
+    """Return the schema of one table, with its metadata.
+
+    Raises
+    ------
+    KeyError
+        When there is no such table.
+    """
+    return pa.schema(list(_fields(_TABLES[table])), metadata={"schema_version": SCHEMA_VERSION, "table": table})
+
+
+def unit_of(table: str, column: str) -> str:
+    """Unit of a column, empty where it has none."""
+    unit = schema(table).field(column).metadata[b"unit"]
+    return str(unit.decode())

@@ -1,0 +1,1 @@
+"""Workloads: one module each, with its regions, its process groups and what they touch."""
