@@ -118,13 +118,13 @@ def _node(key: str, fields: Mapping[str, Any], before: Sequence[Node]) -> Node:
         first = max((cpu for node in before for cpu in node.cpus), default=-1) + 1
         cpus = tuple(range(first, first + parse_count(fields.get("cpus", 0), f"{key}.cpus")))
     number = parse_count(fields.get("id", before[-1].id + 1 if before else 0), f"{key}.id")
-    socket = fields.get("socket")
+    socket, kind = fields.get("socket"), fields.get("kind")
     return Node(
         number,
         cpus,
         parse_size(fields["memory"], f"{key}.memory"),
         None if socket is None else parse_count(socket, f"{key}.socket"),
-        str(fields.get("kind", "dram")),
+        None if kind is None else str(kind),
     )
 
 
@@ -197,7 +197,9 @@ def _sequence(key: str, value: object) -> Sequence[Any]:
 def _check_keys(key: str, fields: Mapping[str, Any], known: set[str], required: tuple[str, ...]) -> None:
     for name in fields:
         if name not in known:
-            raise ConfigError(f"{key}.{name}={fields[name]}: there is no such key; there are {', '.join(sorted(known))}")
+            raise ConfigError(
+                f"{key}.{name}={fields[name]}: there is no such key; there are {', '.join(sorted(known))}"
+            )
     for name in required:
         if fields.get(name) is None:
             raise ConfigError(f"{key}.{name}=null: is missing")
