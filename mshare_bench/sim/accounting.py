@@ -1,0 +1,164 @@
+"""What a point costs in bytes and faults: tables, data, metadata, faults, by region. Exact integers, no time."""
+
+import functools
+from dataclasses import dataclass
+
+from mshare_bench.domain.cell import Point
+from mshare_bench.domain.geometry import X86_64, Geometry
+from mshare_bench.domain.pages import union_intervals
+from mshare_bench.domain.workload import Workload, placed_regions
+from mshare_bench.mechanisms.contract import Mechanism, Traits
+from mshare_bench.mechanisms.registry import mechanisms
+from mshare_bench.sim.faults import minor_faults
+from mshare_bench.sim.tables import Mapped, Tables, clip, cohorts, count_tables, links
+
+__all__ = ["Account", "RegionAccount", "account", "mechanism_of"]
+
+
+@dataclass(frozen=True, slots=True)
+class RegionAccount:
+    """One region, all its instances, over all processes.
+
+    Attributes
+    ----------
+    mappers
+        Processes that map it.
+    tables
+        Table pages by level; `table_bytes` in bytes.
+    data_bytes, metadata_bytes
+        Every copy of the data; what is kept beside it.
+    minor_faults, linking_faults
+        During touch. Linking faults of hugetlb's PMD sharing are minor faults too; mshare's are not.
+    """
+
+    name: str
+    region_bytes: int
+    mappers: int
+    tables: Tables
+    data_bytes: int
+    metadata_bytes: int
+    minor_faults: int
+    linking_faults: int
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """All regions of a point. `page` is the size of a table page in bytes."""
+
+    regions: tuple[RegionAccount, ...]
+    page: int
+    traits: Traits
+
+    @property
+    def tables(self) -> Tables:
+        """Table pages by level over all regions."""
+        return functools.reduce(Tables.__add__, (one.tables for one in self.regions), Tables())
+
+    @property
+    def page_table_bytes(self) -> int:
+        """Bytes of all table pages."""
+        return self.tables.pages * self.page
+
+    def total(self, column: str) -> int:
+        """Sum of an attribute of `RegionAccount` over the regions."""
+        return sum(getattr(one, column) for one in self.regions)
+
+
+@functools.lru_cache(maxsize=1024)
+def _mechanism(name: str, options: tuple[tuple[str, object], ...]) -> Mechanism:
+    return mechanisms()[name].of(dict(options))
+
+
+def mechanism_of(point: Point) -> Mechanism:
+    """The mechanism of a point, with its options."""
+    return _mechanism(point.mechanism, tuple(sorted(point.options.items())))
+
+
+def account(point: Point, geometry: Geometry = X86_64) -> Account:
+    """Count everything that a point costs.
+
+    Raises
+    ------
+    ConfigError
+        When the mechanism can't map a region of the workload as asked.
+    """
+    mechanism = mechanism_of(point)
+    traits, workload = mechanism.traits, point.workload
+    mapped = []
+    for placed in placed_regions(workload, point.offset, geometry):
+        mechanism.check(placed, point.page)
+        mapped.append(Mapped(placed, mechanism.extents(placed, point.page, geometry)))
+    regions = tuple(mapped)
+    tables = count_tables(workload, regions, geometry, traits.one_mm)
+    populated = point.populate == "controller"
+    faults = minor_faults(workload, regions, geometry, traits, populated)
+    linking: dict[str, int] = {}
+    if traits.link:
+        for cohort in cohorts(workload):
+            for name, count in links(cohort, regions, geometry, traits.link):
+                linking[name] = linking.get(name, 0) + count
+    return Account(
+        tuple(
+            RegionAccount(
+                name := one.placed.region.name,
+                one.placed.region.size * one.placed.region.instances,
+                _mappers(workload, name),
+                tables[name],
+                _data_bytes(workload, one, geometry, traits, populated),
+                traits.metadata_per_page * _touched_pages(workload, name) if traits.metadata_per_page else 0,
+                faults[name],
+                linking.get(name, 0),
+            )
+            for one in regions
+        ),
+        geometry.page,
+        traits,
+    )
+
+
+def _mappers(workload: Workload, region: str) -> int:
+    return sum(
+        cohort.processes for cohort in cohorts(workload) if any(touch.region == region for touch in cohort.touches)
+    )
+
+
+def _touched_pages(workload: Workload, region: str, which: str = "touched") -> int:
+    return sum(
+        cohort.processes * getattr(touch, which).count
+        for cohort in cohorts(workload)
+        for touch in cohort.touches
+        if touch.region == region
+    )
+
+
+def _data_bytes(workload: Workload, one: Mapped, geometry: Geometry, traits: Traits, populated: bool) -> int:
+    """The data: all of it where it was there beforehand, what was touched otherwise; private copies on top."""
+    region = one.placed.region
+    private = 0
+    if traits.data != "shared":
+        # A private page exists once it is written; what is only read is the zero page, or the page cache's.
+        for extent in one.extents:
+            unit = extent.page // geometry.page
+            for cohort in cohorts(workload):
+                for touch in cohort.touches:
+                    if touch.region == region.name:
+                        own = clip(touch.written, extent, geometry).spans(one.origin(geometry), unit).count
+                        private += own * cohort.processes * extent.page
+    if traits.data == "private":
+        return private
+    if populated:
+        return region.size * region.instances + private
+    shared = 0
+    for extent in one.extents:
+        unit = extent.page // geometry.page
+        rows = union_intervals(
+            [
+                clip(touch.touched, extent, geometry).intervals(touch.stride * index, unit)
+                for cohort in cohorts(workload)
+                for touch in cohort.touches
+                if touch.region == region.name
+                for index in range(cohort.processes if touch.stride else 1)
+            ]
+        )
+        shared += int((rows[:, 1] - rows[:, 0] + 1).sum()) * extent.page if len(rows) else 0
+    return shared * region.instances + private

@@ -1,0 +1,198 @@
+"""How many minor faults a touch takes: exact for the order in which the real engine touches.
+
+The order: every process writes its written pages (ascending), then every process reads its read pages (ascending); where data is
+not there beforehand, one process after the other. The rules, each seen on a running kernel:
+
+- a write fault maps one page;
+- a read fault of page-cache data that is there maps a window around it (`Extent.window`), aligned in virtual address; the first
+  window of a mapping starts no earlier than the mapping and still reaches a whole window on, never past the end of a PTE table
+  (mm/memory.c, `do_fault_around`);
+- a hole costs a fault per page, also for reads;
+- a huge leaf is filled by one fault;
+- with shared tables the first toucher's faults serve all.
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+import numpy.typing as npt
+
+from mshare_bench.domain.geometry import Geometry, Level
+from mshare_bench.domain.pages import PageSet, union_intervals
+from mshare_bench.domain.workload import Cohort, Touch, Workload
+from mshare_bench.mechanisms.contract import Extent, Traits
+from mshare_bench.sim.tables import Mapped, clip, cohorts, per_process, shared_union
+
+__all__ = ["minor_faults"]
+
+_Rows = npt.NDArray[np.int64]
+
+
+def minor_faults(
+    workload: Workload, mapped: tuple[Mapped, ...], geometry: Geometry, traits: Traits, populated: bool
+) -> dict[str, int]:
+    """Count the minor faults of all processes while they touch, by region.
+
+    Parameters
+    ----------
+    populated
+        Whether the data is there before anybody touches it.
+    """
+    totals = {}
+    for one in mapped:
+        users = [
+            (cohort, touch)
+            for cohort in cohorts(workload)
+            for touch in cohort.touches
+            if touch.region == one.placed.region.name
+        ]
+        faults = 0
+        for extent in one.extents:
+            if extent.page > geometry.page:
+                faults += _huge(workload, one, extent, users, geometry, traits)
+            elif traits.one_mm or Level.PTE in extent.shared:
+                faults += _once(one, extent, users, geometry, populated) * one.placed.region.instances
+            else:
+                faults += _each(one, extent, users, geometry, traits, populated)
+        totals[one.placed.region.name] = faults
+    return totals
+
+
+_Users = list[tuple[Cohort, Touch]]
+
+
+def _huge(workload: Workload, one: Mapped, extent: Extent, users: _Users, geometry: Geometry, traits: Traits) -> int:
+    """One fault per huge page, and with shared PMD tables one per slot for every process after the first."""
+    origin, span = one.origin(geometry), extent.page // geometry.page
+    shared = extent.shared and not traits.one_mm
+    if not shared and not traits.one_mm:
+        return sum(
+            per_process(touch, clip(touch.touched, extent, geometry), origin, span, cohort.processes)
+            for cohort, touch in users
+        )
+    rows = shared_union(workload, one, geometry, span, (extent,))
+    once = int((rows[:, 1] - rows[:, 0] + 1).sum()) * one.placed.region.instances
+    if traits.one_mm or Level.PUD in extent.shared:
+        return once
+    # The kernel's own sharing of PMD pages: finding the shared table is a minor fault, one per slot and process.
+    slot = geometry.span(Level.PMD) // geometry.page
+    slots = sum(
+        per_process(touch, clip(touch.touched, extent, geometry), origin, slot, cohort.processes)
+        for cohort, touch in users
+    )
+    first = shared_union(workload, one, geometry, slot, (extent,))
+    return once + slots - int((first[:, 1] - first[:, 0] + 1).sum()) * one.placed.region.instances
+
+
+def _once(one: Mapped, extent: Extent, users: _Users, geometry: Geometry, populated: bool) -> int:
+    """Faults of all processes together on tables that all share."""
+    origin, window = one.origin(geometry), extent.window // geometry.page
+    written = _union(users, extent, geometry, "written")
+    read = _without(_union(users, extent, geometry, "read"), written)
+    if len(users) == 1 and not users[0][1].stride:
+        touch = users[0][1]
+        reads = clip(touch.read, extent, geometry)
+        return _size(written) + (_windows(reads, extent, origin, geometry) if populated else _size(read))
+    if not populated:
+        return _size(written) + _size(read)
+    return _size(written) + _size(_coarsen(read, origin, window))
+
+
+def _each(one: Mapped, extent: Extent, users: _Users, geometry: Geometry, traits: Traits, populated: bool) -> int:
+    """Faults of processes with tables of their own."""
+    origin = one.origin(geometry)
+    present: _Rows | None = None
+    if not populated and traits.data != "private":
+        present = _union(users, extent, geometry, "written")
+    total = 0
+    for cohort, touch in users:
+        written, read = clip(touch.written, extent, geometry), clip(touch.read, extent, geometry)
+        total += per_process(touch, written, origin, 1, cohort.processes)
+        if present is None:
+            total += _windows(read, extent, origin, geometry, touch.stride, cohort.processes)
+            continue
+        # The first process finds holes; those after it, with the same pages, find everything there.
+        for index in range(cohort.processes if touch.stride else 1):
+            own = read.shift(touch.stride * index)
+            holes = _without(own.intervals(0, 1), present)
+            total += _with_holes(own, holes, extent, origin, geometry)
+            present = union_intervals([present, holes])
+        if not touch.stride:
+            total += _windows(read, extent, origin, geometry) * (cohort.processes - 1)
+    return total
+
+
+def _windows(
+    read: PageSet, extent: Extent, origin: int, geometry: Geometry, stride: int = 0, processes: int = 1
+) -> int:
+    """Read faults on data that is there, over the processes of a cohort."""
+    window, table = extent.window // geometry.page, geometry.span(Level.PTE) // geometry.page
+    touch = Touch("", read, read, read, stride)
+    total = per_process(touch, read, origin, window, processes)
+    phase = origin % window
+    if extent.start or not phase:
+        return total
+    # The first fault of the mapping reaches `window` pages on from its start, but not past its PTE table.
+    reach = min(window, (origin // table + 1) * table - origin)
+    for index in range(processes if not stride else min(processes, 2 * window // stride + 1)):
+        own = read.shift(stride * index) if stride else read
+        head = own.clip(0, 2 * window - phase).pages()
+        first, second = head[head < window - phase], head[head >= window - phase]
+        if len(first) and len(second) and int(second[-1]) < reach:
+            total -= 1 if stride else processes
+        if not stride:
+            break
+    return total
+
+
+def _with_holes(read: PageSet, holes: _Rows, extent: Extent, origin: int, geometry: Geometry) -> int:
+    """Read faults of one process where some of the pages are not there: each hole, and each window entered on a present page."""
+    missing = _size(holes)
+    if missing == 0:
+        return _windows(read, extent, origin, geometry)
+    if missing == read.count:
+        return missing
+    pages = read.pages()
+    is_hole = np.zeros(len(pages), bool)
+    for start, end in holes:
+        is_hole[np.searchsorted(pages, start) : np.searchsorted(pages, end, side="right")] = True
+    heads = np.flatnonzero(np.diff((pages + origin) // (extent.window // geometry.page), prepend=-1))
+    return missing + int(np.count_nonzero(~is_hole[heads]))
+
+
+def _union(users: _Users, extent: Extent, geometry: Geometry, which: str) -> _Rows:
+    """Pages that any process writes, or reads, in the extent: merged rows."""
+    parts: list[_Rows] = []
+    for cohort, touch in users:
+        pages = clip(getattr(touch, which), extent, geometry)
+        parts.extend(_shifts(pages, touch.stride, cohort.processes))
+    return union_intervals(parts)
+
+
+def _shifts(pages: PageSet, stride: int, processes: int) -> Iterator[_Rows]:
+    for index in range(processes if stride else 1):
+        yield pages.intervals(stride * index, 1)
+
+
+def _size(rows: _Rows) -> int:
+    return int((rows[:, 1] - rows[:, 0] + 1).sum()) if len(rows) else 0
+
+
+def _coarsen(rows: _Rows, origin: int, span: int) -> _Rows:
+    """The spans that these pages lie in."""
+    return union_intervals([(rows + origin) // span]) if len(rows) else rows
+
+
+def _without(rows: _Rows, other: _Rows) -> _Rows:
+    """Rows less other rows; both merged and ascending."""
+    if not len(rows) or not len(other):
+        return rows
+    # Events of both sets in one ascending order; a page is kept where `rows` covers it and `other` does not.
+    points = np.concatenate([rows[:, 0], rows[:, 1] + 1, other[:, 0], other[:, 1] + 1])
+    inside = np.repeat([1, -1, 0, 0], [len(rows), len(rows), len(other), len(other)])
+    masked = np.repeat([0, 0, 1, -1], [len(rows), len(rows), len(other), len(other)])
+    order = np.argsort(points, kind="stable")
+    points, keep = points[order], (np.cumsum(inside[order]) > 0) & (np.cumsum(masked[order]) == 0)
+    starts, ends = points[:-1][keep[:-1]], points[1:][keep[:-1]] - 1
+    kept = ends >= starts
+    return union_intervals([np.stack([starts[kept], ends[kept]], axis=1)])

@@ -1,0 +1,176 @@
+"""How many page-table pages a workload costs under a mechanism: exact, by level, a shared table counted once.
+
+Tables of a level that a process needs are the spans of that level that hold a touched page. What a mechanism shares is
+needed once for the union of all that is touched. Adjoining regions may meet in one table; it is counted with the region at
+the lower address.
+"""
+
+import functools
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from mshare_bench.domain.geometry import Geometry, Level
+from mshare_bench.domain.pages import PageSet, union_intervals
+from mshare_bench.domain.workload import Cohort, Placed, Touch, Workload
+from mshare_bench.mechanisms.contract import Extent
+
+__all__ = ["Mapped", "Tables", "clip", "cohorts", "count_tables", "links", "per_process", "shared_union"]
+
+
+@dataclass(frozen=True, slots=True)
+class Mapped:
+    """A region at its address, and how the mechanism maps it."""
+
+    placed: Placed
+    extents: tuple[Extent, ...]
+
+    def origin(self, geometry: Geometry) -> int:
+        """Number of the region's first page in the address space."""
+        return self.placed.address // geometry.page
+
+
+@dataclass(frozen=True, slots=True)
+class Tables:
+    """Table pages by level: PTE, PMD, PUD."""
+
+    pte: int = 0
+    pmd: int = 0
+    pud: int = 0
+
+    def __add__(self, other: "Tables") -> "Tables":
+        return Tables(self.pte + other.pte, self.pmd + other.pmd, self.pud + other.pud)
+
+    @property
+    def pages(self) -> int:
+        """All of them."""
+        return self.pte + self.pmd + self.pud
+
+
+def count_tables(workload: Workload, mapped: tuple[Mapped, ...], geometry: Geometry, one_mm: bool) -> dict[str, Tables]:
+    """Count the table pages of every region, over all processes.
+
+    Parameters
+    ----------
+    one_mm
+        Whether all processes run on one address space: then every table exists once.
+
+    Returns
+    -------
+    dict
+        Tables by the name of the region.
+    """
+    totals = {one.placed.region.name: [0, 0, 0] for one in mapped}
+    for level in geometry.counted_levels:
+        if not one_mm:
+            for cohort in cohorts(workload):
+                for name, count in _private(cohort, mapped, geometry, level):
+                    totals[name][level] += count
+        for name, count in _shared(workload, mapped, geometry, level, one_mm):
+            totals[name][level] += count
+    return {name: Tables(*counts) for name, counts in totals.items()}
+
+
+def cohorts(workload: Workload) -> Iterator[Cohort]:
+    """Every cohort of every group."""
+    return (cohort for group in workload.groups for cohort in group.cohorts)
+
+
+def per_process(touch: Touch, pages: PageSet, origin: int, span: int, processes: int) -> int:
+    """Spans that hold a page, summed over the processes of a cohort, each of which touches its own shifted set."""
+    if not touch.stride or not touch.stride % span:
+        return pages.spans(origin, span).count * processes
+    starts = (origin + touch.stride * np.arange(processes, dtype=np.int64)) % span
+    phases, counts = np.unique(starts, return_counts=True)
+    return sum(pages.spans(int(at), span).count * int(many) for at, many in zip(phases, counts, strict=True))
+
+
+def links(cohort: Cohort, mapped: tuple[Mapped, ...], geometry: Geometry, window: int) -> Iterator[tuple[str, int]]:
+    """Windows of so many bytes that the processes of a cohort must link, by region."""
+    yield from _walk(cohort, mapped, geometry, window // geometry.page, lambda extent: bool(extent.shared))
+
+
+def shared_union(
+    workload: Workload, one: Mapped, geometry: Geometry, span: int, extents: tuple[Extent, ...]
+) -> npt.NDArray[np.int64]:
+    """Spans of so many pages that any process touches in these extents: merged `[first, last]` rows."""
+    origin, parts = one.origin(geometry), []
+    for cohort in cohorts(workload):
+        for touch in cohort.touches:
+            if touch.region == one.placed.region.name:
+                for extent in extents:
+                    parts.extend(_shifted(touch, clip(touch.touched, extent, geometry), origin, span, cohort.processes))
+    return union_intervals(parts)
+
+
+def _shifted(touch: Touch, pages: PageSet, origin: int, span: int, processes: int) -> list[npt.NDArray[np.int64]]:
+    if not touch.stride:
+        return [pages.intervals(origin, span)]
+    return [pages.intervals(origin + touch.stride * index, span) for index in range(processes)]
+
+
+@functools.lru_cache(maxsize=4096)
+def clip(pages: PageSet, extent: Extent, geometry: Geometry) -> PageSet:
+    """Keep the pages that lie in the extent."""
+    start, stop = extent.start // geometry.page, -(-(extent.start + extent.length) // geometry.page)
+    return pages.clip(start, stop)
+
+
+def _has(extent: Extent, level: Level, geometry: Geometry) -> bool:
+    """Whether this extent has tables of that level: down to its leaf, and to the deposited PTE page of a huge leaf."""
+    return level >= geometry.leaf_level(extent.page) or (extent.deposit and level == Level.PTE)
+
+
+def _private(cohort: Cohort, mapped: tuple[Mapped, ...], geometry: Geometry, level: Level) -> Iterator[tuple[str, int]]:
+    span = geometry.span(level) // geometry.page
+    return _walk(
+        cohort, mapped, geometry, span, lambda extent: level not in extent.shared and _has(extent, level, geometry)
+    )
+
+
+def _walk(
+    cohort: Cohort, mapped: tuple[Mapped, ...], geometry: Geometry, span: int, wanted: Callable[[Extent], bool]
+) -> Iterator[tuple[str, int]]:
+    """Spans that each process of the cohort needs in the wanted extents, by region, summed over its processes."""
+    touches = {touch.region: touch for touch in cohort.touches}
+    last: int | None = None
+    for one in mapped:
+        touch = touches.get(one.placed.region.name)
+        if touch is None:
+            continue
+        origin = one.origin(geometry)
+        total = 0
+        for extent in one.extents:
+            if not wanted(extent):
+                continue
+            pages = clip(touch.touched, extent, geometry)
+            found = pages.spans(origin, span)
+            if not found.count:
+                continue
+            if touch.stride:
+                total += per_process(touch, pages, origin, span, cohort.processes)
+                continue
+            total += (found.count - (found.first == last)) * cohort.processes
+            last = found.last
+        yield one.placed.region.name, total
+
+
+def _shared(
+    workload: Workload, mapped: tuple[Mapped, ...], geometry: Geometry, level: Level, one_mm: bool
+) -> Iterator[tuple[str, int]]:
+    span = geometry.span(level) // geometry.page
+    last: int | None = None
+    for one in mapped:
+        extents = tuple(
+            extent for extent in one.extents if (one_mm or level in extent.shared) and _has(extent, level, geometry)
+        )
+        if not extents:
+            continue
+        rows = shared_union(workload, one, geometry, span, extents)
+        if not len(rows):
+            continue
+        count = int((rows[:, 1] - rows[:, 0] + 1).sum()) - (int(rows[0, 0]) == last)
+        last = int(rows[-1, 1])
+        yield one.placed.region.name, count * one.placed.region.instances
