@@ -28,7 +28,9 @@ def workload(spec: WorkloadSpec) -> WorkloadSpec:
     """
     known = _registered.get(spec.name)
     if known is not None and known.build.__module__ != spec.build.__module__:
-        raise ConfigError(f"workload={spec.name}: {spec.build.__module__} and {known.build.__module__} both register it")
+        raise ConfigError(
+            f"workload={spec.name}: {spec.build.__module__} and {known.build.__module__} both register it"
+        )
     _registered[spec.name] = spec
     return spec
 

@@ -165,6 +165,8 @@ class WorkloadSpec:
         Defaults of its own parameters (`workload.<key>=`).
     build
         `build(request)` makes the groups; see `WorkloadRequest`.
+    simulated_only
+        Why it can't be run for real; empty where it can.
     """
 
     name: str
@@ -176,6 +178,7 @@ class WorkloadSpec:
     write_fraction: float = 0.0
     params: Mapping[str, Any] = field(default_factory=dict)
     description: str = ""
+    simulated_only: str = ""
 
     def resolve(
         self,

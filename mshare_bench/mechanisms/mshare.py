@@ -41,6 +41,8 @@ class Mshare(Mechanism):
     def check(self, placed: Placed, page: int) -> None:
         """A region starts at a window's start (msharefs), or is PMD-aligned and a multiple of 2 MiB (flag)."""
         super().check(placed, page)
+        if placed.region.adjacent:
+            return  # regions behind one another share the window, and units that they only partly fill stay private
         if self.interface == "msharefs":
             if placed.address % SLOT:
                 offset = placed.address % SLOT
@@ -53,8 +55,17 @@ class Mshare(Mechanism):
 
     def extents(self, placed: Placed, page: int, geometry: Geometry) -> tuple[Extent, ...]:
         """All levels are shared (msharefs), or the PTE pages (flag)."""
-        shared = _ALL if self.interface == "msharefs" else frozenset({Level.PTE})
-        return whole(placed, page, FAULT_AROUND, shared)
+        if self.interface == "msharefs":
+            return whole(placed, page, FAULT_AROUND, _ALL)
+        size, unit = placed.region.size, geometry.span(Level.PTE)
+        first = min(size, -placed.address % unit)
+        last = max(first, (placed.address + size) // unit * unit - placed.address)
+        stretches = ((0, first, False), (first, last, True), (last, size, False))
+        return tuple(
+            Extent(start, end - start, page, FAULT_AROUND, frozenset({Level.PTE}) if shared else frozenset())
+            for start, end, shared in stretches
+            if end > start
+        )
 
     def recipe(self, placed: Placed, page: int) -> Recipe:
         """Not yet driven for real."""
