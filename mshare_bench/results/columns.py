@@ -1,0 +1,93 @@
+"""Arrow columns to and from Python and numpy without pandas.
+
+`pa.array`, `pa.scalar` and `to_numpy` import pandas on first use where it is installed (1 to 2 s); the ways below do not.
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+__all__ = ["codes", "column", "empty", "indices", "known", "numbers", "strings"]
+
+_NUMPY = {pa.int64(): np.int64, pa.float64(): np.float64}
+
+
+def column(values: Iterable[Any], kind: pa.DataType) -> pa.Array:
+    """Make a column of strings, int64, float64 or bool; None is null."""
+    items = list(values)
+    if kind == pa.string():
+        builder = pa.lib.StringBuilder()
+        builder.append_values(items)
+        return builder.finish()
+    missing = np.fromiter((item is None for item in items), np.bool_, len(items))
+    if missing.any():
+        items = [0 if item is None else item for item in items]
+    if kind == pa.bool_():
+        data = np.packbits(np.fromiter(items, np.bool_, len(items)), bitorder="little")
+    else:
+        data = np.fromiter(items, _NUMPY[kind], len(items))
+    return _filled(data, ~missing, kind, len(items))
+
+
+def empty(schema: pa.Schema) -> pa.Table:
+    """Make a table without rows."""
+    return pa.Table.from_arrays([column((), field.type) for field in schema], schema=schema)
+
+
+def indices(values: npt.NDArray[Any], valid: npt.NDArray[np.bool_] | None = None) -> pa.Array:
+    """Make an int64 column from a numpy array, null where `valid` is false."""
+    data = np.ascontiguousarray(values, np.int64)
+    return _filled(data, np.ones(len(data), np.bool_) if valid is None else valid, pa.int64(), len(data))
+
+
+def _filled(data: npt.NDArray[Any], valid: npt.NDArray[np.bool_], kind: pa.DataType, length: int) -> pa.Array:
+    nulls = length - int(valid.sum())
+    mask = pa.py_buffer(np.packbits(valid, bitorder="little")) if nulls else None
+    return pa.Array.from_buffers(kind, length, [mask, pa.py_buffer(data)], nulls)
+
+
+def numbers(values: pa.ChunkedArray | pa.Array) -> npt.NDArray[Any]:
+    """Give an int64, int32 or float64 column as numpy, nulls as they lie in memory (see `known`)."""
+    chunks = values.chunks if isinstance(values, pa.ChunkedArray) else [values]
+    kind = {pa.int64(): np.int64, pa.int32(): np.int32, pa.float64(): np.float64}[values.type]
+    parts = [
+        np.frombuffer(chunk.buffers()[1], kind, len(chunk), chunk.offset * np.dtype(kind).itemsize)
+        for chunk in chunks
+        if len(chunk)
+    ]
+    return np.concatenate(parts) if parts else np.empty(0, kind)
+
+
+def known(values: pa.ChunkedArray | pa.Array) -> npt.NDArray[np.bool_]:
+    """Tell where a column is not null."""
+    chunks = values.chunks if isinstance(values, pa.ChunkedArray) else [values]
+    parts = []
+    for chunk in chunks:
+        mask = chunk.buffers()[0]
+        if mask is None or not chunk.null_count:
+            parts.append(np.ones(len(chunk), np.bool_))
+        else:
+            bits = np.unpackbits(np.frombuffer(mask, np.uint8), bitorder="little")
+            parts.append(bits[chunk.offset : chunk.offset + len(chunk)].astype(np.bool_))
+    return np.concatenate(parts) if parts else np.empty(0, np.bool_)
+
+
+def codes(values: pa.ChunkedArray) -> tuple[npt.NDArray[np.int32], list[str | None]]:
+    """Give a column of strings as codes and the strings that they stand for; equal strings have equal codes, null is -1."""
+    if not len(values):
+        return np.empty(0, np.int32), []
+    encoded = values.combine_chunks().dictionary_encode()
+    if isinstance(encoded, pa.ChunkedArray):  # older Arrow gives a chunked array of one chunk back
+        encoded = encoded.chunk(0)
+    found = numbers(encoded.indices).copy()
+    found[~known(values)] = -1
+    return found, strings(encoded.dictionary)
+
+
+def strings(values: pa.ChunkedArray | pa.Array) -> list[str | None]:
+    """Give a column of strings as a list."""
+    chunks = values.chunks if isinstance(values, pa.ChunkedArray) else [values]
+    return [item for chunk in chunks for item in chunk.to_pylist()]
