@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 
 __all__ = ["python_child", "sharing_child"]
@@ -20,10 +21,18 @@ def python_child(body: str) -> Iterator[subprocess.Popen]:
     child = subprocess.Popen([sys.executable, "-c", prelude + body], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     try:
         child.values = [int(value) for value in child.stdout.readline().split()]
+        # It has printed and is on its way into the read that it waits in: until then its pages still change.
+        while _state(child.pid) == "R":
+            time.sleep(0.001)
         yield child
     finally:
         child.kill()
         child.communicate()
+
+
+def _state(pid: int) -> str:
+    with open(f"/proc/{pid}/stat") as stat:
+        return stat.read().rpartition(")")[2].split()[0]
 
 
 @contextlib.contextmanager

@@ -1,12 +1,12 @@
 import pytest
 
 from mshare_bench.real.knobs import TRANSPARENT_HUGEPAGE, knobs_set
+from tests.requirements import require
 
 
 @pytest.mark.kernel
 def test_set_and_back():
-    if TRANSPARENT_HUGEPAGE.available():
-        pytest.skip(TRANSPARENT_HUGEPAGE.available())
+    require("kernel", TRANSPARENT_HUGEPAGE.available() is None, str(TRANSPARENT_HUGEPAGE.available()))
     before = TRANSPARENT_HUGEPAGE.read()
     other = "madvise" if before != "madvise" else "never"
     with knobs_set({TRANSPARENT_HUGEPAGE: other}):
