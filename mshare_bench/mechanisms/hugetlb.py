@@ -9,8 +9,9 @@ import mmap
 from dataclasses import dataclass
 
 from mshare_bench.domain.geometry import Geometry, Level
-from mshare_bench.domain.units import MIB
-from mshare_bench.domain.workload import Placed
+from mshare_bench.domain.units import MIB, format_size
+from mshare_bench.domain.workload import SLOT, Placed
+from mshare_bench.errors import ConfigError
 from mshare_bench.mechanisms.contract import Backing, Extent, Mechanism, Recipe, Traits, memfd
 from mshare_bench.mechanisms.registry import mechanism
 
@@ -41,6 +42,13 @@ class Hugetlb(Mechanism):
     def page_sizes(self, geometry: Geometry) -> tuple[int, ...]:
         """2 MiB and 1 GiB on x86-64."""
         return geometry.pages[1:]
+
+    def check(self, placed: Placed, page: int) -> None:
+        """Whole huge pages, at addresses that are multiples of them."""
+        super().check(placed, page)
+        if placed.address % page:
+            unit = format_size(page).replace(" ", "")
+            raise ConfigError(f"offset={placed.address % SLOT}: not a multiple of the page, {unit}, that hugetlb maps")
 
     def extents(self, placed: Placed, page: int, geometry: Geometry) -> tuple[Extent, ...]:
         """Whole aligned 1 GiB slots share their PMD page; the rest does not."""

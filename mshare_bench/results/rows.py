@@ -5,6 +5,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from mshare_bench.results.columns import column
 from mshare_bench.results.schema import TABLES, schema
 
 __all__ = ["Rows"]
@@ -36,8 +37,8 @@ class Rows:
         for name in values:
             if name not in columns:
                 raise KeyError(f"{table}.{name} is not in the results contract")
-        for name, column in columns.items():
-            column.append(values.get(name))
+        for name, values_so_far in columns.items():
+            values_so_far.append(values.get(name))
         self._counts[table] = self._counts.get(table, 0) + 1
 
     def count(self, table: str) -> int:
@@ -47,8 +48,8 @@ class Rows:
     def tables(self) -> dict[str, pa.Table]:
         """Every table that has rows, by name, with the contract's schema."""
         return {
-            name: pa.table(
-                [pa.array(columns[field.name], type=field.type) for field in schema(name)], schema=schema(name)
+            name: pa.Table.from_arrays(
+                [column(columns[field.name], field.type) for field in schema(name)], schema=schema(name)
             )
             for name, columns in self._columns.items()
         }

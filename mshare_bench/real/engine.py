@@ -1,0 +1,265 @@
+"""The real engine: process groups on the running kernel, measured by the kernel's own counters."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mshare_bench.domain.cell import Cell, Point
+from mshare_bench.domain.geometry import X86_64, Geometry
+from mshare_bench.domain.ports import Estimate, Tables
+from mshare_bench.errors import CapabilityError, CellFailed, ConfigError, GuardError
+from mshare_bench.mechanisms.contract import Mechanism, Recipe
+from mshare_bench.real.agent.protocol import Spawn
+from mshare_bench.real.guard import AGENT_BYTES, DEFAULT_RESERVE_BYTES, Need, guard
+from mshare_bench.real.knobs import Knob, More, knobs, knobs_set, nr_hugepages
+from mshare_bench.real.measure import Measurement, Times, measure, page_table_noise
+from mshare_bench.real.programs import Backed, cast, close_backings, open_backings
+from mshare_bench.results.describe import cell_columns
+from mshare_bench.results.rows import Rows
+from mshare_bench.results.schema import PHASES, TIMED_PHASES
+from mshare_bench.sim.accounting import Account, account, mechanism_of
+
+__all__ = ["RealEngine", "RealOptions"]
+
+_SPAWN = {"fork": Spawn.FORK, "clone_vm": Spawn.CLONE_VM, "thread": Spawn.THREAD}
+_QUANTILES = (0, 10, 50, 250, 500, 750, 950, 990, 1000)
+
+
+@dataclass(frozen=True, slots=True)
+class RealOptions:
+    """Where and how, not what: none of it is a coordinate.
+
+    Attributes
+    ----------
+    reserve
+        Bytes of memory that must stay free (`guard.reserve`).
+    parallel
+        Processes that run at a time; None: as many as there are CPUs.
+    timeout
+        Seconds that one phase may take.
+    samples
+        `all` times of every process, their `quantiles`, or `none`.
+    """
+
+    reserve: int = DEFAULT_RESERVE_BYTES
+    parallel: int | None = None
+    timeout: float = 120.0
+    samples: str = "quantiles"
+
+
+class RealEngine:
+    """Runs cells on this machine."""
+
+    name = "real"
+    model = "agent-1"
+
+    def __init__(self, options: RealOptions | None = None, geometry: Geometry = X86_64) -> None:
+        self._options = options or RealOptions()
+        self._geometry = geometry
+        self._noise: int | None = None
+
+    def run(self, cells: Sequence[Cell]) -> Iterator[Tables]:
+        """Run every cell; one that can't run here is `skipped`, one that died `void`, each with its reason."""
+        for cell in cells:
+            rows = Rows()
+            try:
+                self._cell(cell, rows)
+            except (CapabilityError, ConfigError, GuardError) as error:
+                rows = Rows()
+                rows.add("cells", **cell_columns(cell, "skipped", str(error)))
+            except CellFailed as error:
+                rows = Rows()
+                rows.add("cells", **cell_columns(cell, "void", str(error)))
+            yield rows.tables()
+
+    def estimate(self, cell: Cell) -> Estimate:
+        """What a real cell takes: memory by the guard's arithmetic, time by the faults that it will take."""
+        try:
+            expected = account(cell.point, self._geometry)
+        except ConfigError:
+            return Estimate(0.0, 0, 0)
+        need = self._need(cell.point, expected)
+        seconds = 0.5 + cell.point.workload.processes * 0.0005 + expected.total("minor_faults") * 1e-6
+        return Estimate(seconds, need.total_bytes, expected.page_table_bytes)
+
+    def _cell(self, cell: Cell, rows: Rows) -> None:
+        point = cell.point
+        self._refuse(point)
+        mechanism, expected = mechanism_of(point), account(point, self._geometry)
+        self._guard(point)
+        recipes = self._recipes(point, mechanism)
+        shared = not expected.traits.one_mm and self._shares_tables(point, mechanism)
+        if shared and self._noise is None:
+            self._noise = page_table_noise()
+        with knobs_set(_knobs(point, recipes)):
+            backed = open_backings(point, mechanism, self._geometry)
+            try:
+                result = self._measure(point, backed, expected, shared)
+            finally:
+                close_backings(backed)
+        self._rows(cell, result, shared, rows)
+
+    def _refuse(self, point: Point) -> None:
+        from mshare_bench.workloads.registry import workloads
+
+        reason = workloads()[point.workload.name].simulated_only
+        if reason:
+            raise CapabilityError(reason)
+
+    def _guard(self, point: Point) -> None:
+        """Compare with what is free; the largest count that would fit is found for regions as they are."""
+
+        def need_of(processes: int) -> Need:
+            return self._need(point, account(resized(point, processes), self._geometry), processes)
+
+        guard(need_of, point.workload.processes, self._options.reserve)
+
+    def _need(self, point: Point, expected: Account, processes: int | None = None) -> Need:
+        count = point.workload.processes if processes is None else processes
+        huge = sum(recipe.hugepages > 0 for recipe in self._recipes_or_none(point)) > 0
+        data = expected.total("data_bytes")
+        return Need(
+            processes=count + 2,  # the zygote and the populator
+            data_bytes=0 if huge else data,
+            table_bytes=expected.page_table_bytes,
+            process_bytes=(count + 2) * AGENT_BYTES,
+            hugepage_bytes=data if huge else 0,
+        )
+
+    def _recipes_or_none(self, point: Point) -> list[Recipe]:
+        try:
+            return self._recipes(point, mechanism_of(point))
+        except CapabilityError:
+            return []
+
+    def _recipes(self, point: Point, mechanism: Mechanism) -> list[Recipe]:
+        from mshare_bench.domain.workload import placed_regions
+
+        placed = placed_regions(point.workload, point.offset, self._geometry)
+        return [mechanism.recipe(one, point.page) for one in placed]
+
+    def _shares_tables(self, point: Point, mechanism: Mechanism) -> bool:
+        from mshare_bench.domain.workload import placed_regions
+
+        placed = placed_regions(point.workload, point.offset, self._geometry)
+        return any(one.shared for each in placed for one in mechanism.extents(each, point.page, self._geometry))
+
+    def _measure(self, point: Point, backed: Sequence[Backed], expected: Account, shared: bool) -> Measurement:
+        populate = point.populate == "controller" and expected.traits.data != "private"
+        casting = cast(point, backed, populate)
+        fds = [backing.fd for one in backed for backing in one.instances if backing.fd >= 0]
+        # Fault-around leaves out pages that another process holds locked at that moment: processes that read side by side
+        # take more faults than each would alone (seen: 5,286 for 3,072). So they take turns where windows matter.
+        windows = expected.total("minor_faults") < touched_pages(point)
+        return measure(
+            casting,
+            fds,
+            _SPAWN[backed[0].recipe.spawn],
+            one_by_one=windows or not populate or shared or expected.traits.one_mm,
+            parallel=self._options.parallel,
+            timeout=self._options.timeout,
+        )
+
+    def _rows(self, cell: Cell, result: Measurement, shared: bool, rows: Rows) -> None:
+        total = result.page_tables_bytes if shared else result.vm_pte_bytes
+        touch = result.phases["touch"]
+        columns: dict[str, Any] = {
+            "page_table_bytes": total,
+            "page_table_source": ("PageTables" if shared else "VmPTE") if total is not None else None,
+            "page_table_noise_bytes": self._noise if shared else 0,
+            "data_bytes": result.data_bytes,
+            "minor_faults": int(touch.minor_faults.sum()),
+            "basis": "measured",
+        }
+        for phase in TIMED_PHASES:
+            if phase in result.phases:
+                columns |= _median(phase, result.phases[phase].duration_ns)
+        rows.add("cells", **cell_columns(cell), **columns)
+        self._long_tables(cell, result, rows)
+
+    def _long_tables(self, cell: Cell, result: Measurement, rows: Rows) -> None:
+        key = {"cell": cell.digest, "repeat": cell.repeat}
+        start = 0
+        for number, group in enumerate(cell.point.workload.groups):
+            end = start + group.processes
+            rows.add(
+                "groups", **key, group=group.name, role=group.role, processes=group.processes, machine=cell.machine
+            )
+            for phase, times in result.phases.items():
+                own = times.duration_ns[start:end]
+                rows.add("phases", **key, group=group.name, phase=phase, order=PHASES.index(phase),
+                         **_spread(own, times, start, end, first=number == 0))  # fmt: skip
+                self._samples({**key, "group": group.name, "phase": phase}, own, rows)
+            start = end
+
+    def _samples(self, key: Mapping[str, Any], durations: NDArray[np.int64], rows: Rows) -> None:
+        if self._options.samples == "all":
+            for index, value in enumerate(durations):
+                rows.add("samples", **key, process=index, value_ns=float(value))
+        elif self._options.samples == "quantiles":
+            for mille, value in zip(_QUANTILES, np.quantile(durations, np.array(_QUANTILES) / 1000), strict=True):
+                rows.add("samples", **key, process=mille, value_ns=float(value))
+
+
+def resized(point: Point, processes: int) -> Point:
+    """The same point with another number of processes, its regions as they are."""
+    from mshare_bench.workloads.registry import workloads
+
+    workload = point.workload
+    total = sum(region.size * region.instances for region in workload.regions)
+    fresh = workloads()[workload.name].resolve(
+        processes=processes,
+        region=total if workload.regions[0].instances > 1 else None,
+        sizes={} if workload.regions[0].instances > 1 else {one.name: one.size for one in workload.regions},
+        access=point.access,
+        write_fraction=point.write_fraction,
+        params=workload.params,
+    )
+    return replace(point, workload=fresh)
+
+
+def touched_pages(point: Point) -> int:
+    """Pages touched, over all processes."""
+    groups = point.workload.groups
+    cohorts = [cohort for group in groups for cohort in group.cohorts]
+    return sum(cohort.processes * touch.touched.count for cohort in cohorts for touch in cohort.touches)
+
+
+def _knobs(point: Point, recipes: Sequence[Recipe]) -> dict[Knob, str | int | More]:
+    wanted: dict[Knob, str | int | More] = {}
+    pages: dict[int, int] = {}
+    for region, recipe in zip(point.workload.regions, recipes, strict=True):
+        for name, value in recipe.knobs.items():
+            wanted[knobs()[name]] = value
+        if recipe.hugepages:
+            pages[recipe.hugepages] = (
+                pages.get(recipe.hugepages, 0) + region.size // recipe.hugepages * region.instances
+            )
+    return {**wanted, **{nr_hugepages(size): More(count) for size, count in pages.items()}}
+
+
+def _median(phase: str, durations: NDArray[np.int64]) -> dict[str, float]:
+    """Median with its 95 % interval by order statistics (distribution free)."""
+    ordered = np.sort(durations)
+    half = 0.98 * np.sqrt(len(ordered))
+    low = max(0, int(np.floor(len(ordered) / 2 - half)))
+    high = min(len(ordered) - 1, int(np.ceil(len(ordered) / 2 + half)))
+    middle = float(np.median(ordered))
+    return {f"{phase}_ns": middle, f"{phase}_ns_lo": float(ordered[low]), f"{phase}_ns_hi": float(ordered[high])}
+
+
+def _spread(own: NDArray[np.int64], times: Times, start: int, end: int, first: bool) -> dict[str, Any]:
+    p50, p95, p99 = np.quantile(own, (0.5, 0.95, 0.99))
+    return {
+        "p50_ns": float(p50),
+        "p95_ns": float(p95),
+        "p99_ns": float(p99),
+        "max_ns": float(own.max()),
+        "sum_ns": float(own.sum()),
+        "wall_ns": float(times.wall_ns),
+        "page_table_bytes": times.page_table_bytes if first else None,
+        "minor_faults": int(times.minor_faults[start:end].sum()),
+    }

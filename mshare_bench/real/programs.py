@@ -1,0 +1,185 @@
+"""From a point to what the agents do: one program per distinct behaviour, and the backing of every region.
+
+The phases of a program: `attach`, `write`, `read`, `protect`, `unmap`. The extra agent behind the last one is the
+*populator*: its phase `populate` writes all data once and lets go of it, through the same mapping as everybody's, so that
+huge pages come out as the mechanism asks for them and no table of the populator is left to be counted.
+"""
+
+import mmap
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mshare_bench.domain.cell import Point
+from mshare_bench.domain.geometry import Geometry
+from mshare_bench.domain.pages import PageSet
+from mshare_bench.domain.workload import Cohort, Placed, ProcessGroup, Touch, placed_regions
+from mshare_bench.errors import CapabilityError
+from mshare_bench.mechanisms.contract import Backing, Mechanism, Recipe
+from mshare_bench.real.agent import ops as o
+
+__all__ = ["Backed", "Casting", "cast", "close_backings", "open_backings"]
+
+
+@dataclass(frozen=True, slots=True)
+class Backed:
+    """A region at its address, how to set it up, and what each instance of it is made of."""
+
+    placed: Placed
+    recipe: Recipe
+    instances: tuple[Backing, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Casting:
+    """Who does what.
+
+    Attributes
+    ----------
+    programs
+        Distinct programs; the last is the populator's.
+    assignment
+        Program of each agent; shape (processes + 1,), the populator last.
+    groups
+        (group, first agent, end) of each process group.
+    leaders
+        First agent of each cohort: with data that is not there beforehand it touches alone.
+    """
+
+    programs: tuple[o.Program, ...]
+    assignment: NDArray[np.int64]
+    groups: tuple[tuple[ProcessGroup, int, int], ...]
+    leaders: tuple[int, ...]
+
+
+def open_backings(point: Point, mechanism: Mechanism, geometry: Geometry) -> list[Backed]:
+    """Make every region's backing.
+
+    Raises
+    ------
+    CapabilityError
+        When the mechanism can't be had here.
+    ConfigError
+        When the mechanism can't map a region as asked.
+    """
+    backed: list[Backed] = []
+    try:
+        for placed in placed_regions(point.workload, point.offset, geometry):
+            mechanism.check(placed, point.page)
+            recipe = mechanism.recipe(placed, point.page)
+            instances: list[Backing] = []
+            backed.append(Backed(placed, recipe, ()))
+            for _ in range(placed.region.instances):
+                instances.append(mechanism.open(placed.region.size, point.page))
+                backed[-1] = Backed(placed, recipe, tuple(instances))
+    except OSError as error:
+        close_backings(backed)
+        raise CapabilityError(f"mechanism={mechanism.name}: its memory can't be made here: {error.strerror}") from error
+    except BaseException:
+        close_backings(backed)
+        raise
+    return backed
+
+
+def close_backings(backed: Sequence[Backed]) -> None:
+    """Give every backing back."""
+    for one in backed:
+        for backing in one.instances:
+            backing.close()
+
+
+def cast(point: Point, backed: Sequence[Backed], populate: bool) -> Casting:
+    """Give every process its program.
+
+    Raises
+    ------
+    CapabilityError
+        When regions with several instances meet one address space, where they can't all have the same address.
+    """
+    by_name = {one.placed.region.name: one for one in backed}
+    one_mm = any(one.recipe.spawn != "fork" for one in backed)
+    if one_mm and any(len(one.instances) > 1 for one in backed):
+        raise CapabilityError(
+            f"mechanism={point.mechanism}: several instances of a region need address spaces of their own"
+        )
+    programs: list[o.Program] = []
+    known: dict[object, int] = {}
+    assignment: list[int] = []
+    groups, leaders = [], []
+    for group in point.workload.groups:
+        start = len(assignment)
+        for number, cohort in enumerate(group.cohorts):
+            leaders.append(len(assignment))
+            for index in range(cohort.processes):
+                maps = not (one_mm and assignment)
+                key = (group.name, number, _variety(cohort, by_name, index), maps)
+                if key not in known:
+                    known[key] = len(programs)
+                    programs.append(_program(cohort, by_name, index, maps))
+                assignment.append(known[key])
+        groups.append((group, start, len(assignment)))
+    ops = [op for one in backed for number in range(len(one.instances)) for op in _populate(one, number)]
+    programs.append({"populate": ops if populate else []})
+    assignment.append(len(programs) - 1)
+    return Casting(tuple(programs), np.array(assignment), tuple(groups), tuple(leaders))
+
+
+def _variety(cohort: Cohort, by_name: dict[str, Backed], index: int) -> tuple[int, ...]:
+    """What tells the index-th process of a cohort from the others: its slice, or its instances."""
+    if any(touch.stride for touch in cohort.touches):
+        return (index,)
+    return tuple(index % len(by_name[touch.region].instances) for touch in cohort.touches)
+
+
+def _program(cohort: Cohort, by_name: dict[str, Backed], index: int, maps: bool) -> o.Program:
+    attach: list[o.Op] = []
+    write: list[o.Op] = []
+    read: list[o.Op] = []
+    protect: list[o.Op] = []
+    unmap: list[o.Op] = []
+    for touch in cohort.touches:
+        one = by_name[touch.region]
+        address, size = one.placed.address, one.placed.region.size
+        if maps:
+            attach += _map(one, one.instances[index % len(one.instances)])
+            protect.append(o.Protect(address, size, mmap.PROT_READ))
+            unmap.append(o.Unmap(address, size))
+        write += _touches(address, touch.written, touch, index, write=True)
+        read += _touches(address, touch.read, touch, index, write=False)
+    return {"attach": attach, "write": write, "read": read, "protect": protect, "unmap": unmap}
+
+
+def _map(one: Backed, backing: Backing) -> list[o.Op]:
+    address, size, recipe = one.placed.address, one.placed.region.size, one.recipe
+    ops: list[o.Op]
+    if backing.shmid >= 0:
+        ops = [o.AttachSegment(address, size, backing.shmid, advice=recipe.advice)]
+    else:
+        ops = [o.Map(address, size, flags=recipe.flags, fd=backing.fd, offset=backing.offset, advice=recipe.advice)]
+    ops += [o.Advise(address + start, length, advice) for start, length, advice in recipe.advise_splits]
+    return ops
+
+
+def _populate(one: Backed, number: int) -> list[o.Op]:
+    address, size = one.placed.address, one.placed.region.size
+    everything = o.Touch(address, count=-(-size // mmap.PAGESIZE), stride=mmap.PAGESIZE, write=True)
+    return [*_map(one, one.instances[number]), everything, o.Unmap(address, size)]
+
+
+def _touches(address: int, pages: PageSet, touch: Touch, index: int, write: bool) -> list[o.Op]:
+    shift = touch.stride * index
+    ops: list[o.Op] = []
+    for run in pages.runs:
+        if run.whole:
+            first = run.first + run.step * run.begin + shift
+            ops.append(
+                o.Touch(
+                    address, run.end - run.begin, first, run.step, stride=mmap.PAGESIZE, write=write, add_agent=write
+                )
+            )
+        else:
+            listed = (run.pages() + shift).astype(np.uint32)
+            ops.append(o.Touch(address, len(listed), pages=listed, stride=mmap.PAGESIZE, write=write, add_agent=write))
+    return ops
