@@ -1,0 +1,62 @@
+"""Stamps rows with where they came from: the environment's digest in every cell, its facts in `environments`."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from mshare_bench.domain.cell import digest
+from mshare_bench.domain.ports import Tables
+from mshare_bench.results.columns import column
+from mshare_bench.results.schema import schema
+
+__all__ = ["Where", "stamped"]
+
+
+@dataclass(frozen=True, slots=True)
+class Where:
+    """A machine, and what of it can change a result.
+
+    Attributes
+    ----------
+    machine
+        Digest of its hardware.
+    facts
+        By name; None for what could not be read.
+    """
+
+    machine: str
+    facts: Mapping[str, str | None]
+
+    @property
+    def env(self) -> str:
+        """Digest of the facts."""
+        return digest(self.facts)
+
+
+def stamped(tables: Tables, where: Where) -> dict[str, pa.Table]:
+    """Fill the column `env` where the engine left it null, and add the environment's rows."""
+    stored = dict(tables)
+    cells = stored.get("cells")
+    if cells is None or not cells.num_rows or cells["env"].null_count < cells.num_rows:
+        return stored
+    position = cells.schema.get_field_index("env")
+    env = where.env
+    stored["cells"] = cells.set_column(
+        position, cells.schema.field(position), column([env] * cells.num_rows, pa.string())
+    )
+    if "environments" not in stored:
+        stored["environments"] = _rows(env, where)
+    return stored
+
+
+def _rows(env: str, where: Where) -> pa.Table:
+    names = sorted(where.facts)
+    columns: dict[str, list[str | None]] = {
+        "env": [env] * len(names),
+        "machine": [where.machine] * len(names),
+        "key": names,
+        "value": [where.facts[name] for name in names],
+    }
+    fields = schema("environments")
+    return pa.table([column(columns[field.name], field.type) for field in fields], schema=fields)

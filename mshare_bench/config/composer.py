@@ -1,0 +1,226 @@
+"""Composes configurations with Hydra: once per distinct choice of config groups, whatever the number of cells."""
+
+import fnmatch
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mshare_bench.config.keys import near
+from mshare_bench.config.overrides import Override
+from mshare_bench.errors import ConfigError
+
+__all__ = ["CONFIG_MODULE", "MECHANISM_OPTIONS", "Composer", "Composition", "flatten", "user_config_folder"]
+
+CONFIG_MODULE = "mshare_bench.conf"
+MECHANISM_OPTIONS = "mechanism_options"
+"""Where a composition holds the options of every mechanism, by its name."""
+
+
+def user_config_folder() -> Path:
+    """The user's own configurations, found after the bundled ones: `$XDG_CONFIG_HOME/mshare-bench/conf`."""
+    base = os.environ.get("XDG_CONFIG_HOME") or str(Path.home() / ".config")
+    return Path(base) / "mshare-bench" / "conf"
+
+
+@dataclass(frozen=True, slots=True)
+class Composition:
+    """What a choice of config groups composes to.
+
+    Attributes
+    ----------
+    values
+        Every leaf by its dotted key; lists stay lists. Interpolations are as written.
+    interpolated
+        Whether a value interpolates (`${processes}`), so that setting a leaf can change others.
+    multirun
+        Whether it asks for `-m` by itself.
+    """
+
+    values: Mapping[str, Any]
+    interpolated: bool
+    multirun: bool = False
+
+    def with_values(self, leaves: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Set leaves without a compose; what a compose with these leaves as overrides would give.
+
+        Raises
+        ------
+        ConfigError
+            For an interpolation that leads nowhere.
+        """
+        if not self.interpolated:
+            return {**self.values, **leaves}
+        from omegaconf import OmegaConf
+        from omegaconf.errors import OmegaConfBaseException
+
+        config = OmegaConf.create({})
+        for key, value in {**self.values, **leaves}.items():
+            OmegaConf.update(config, key, value, merge=False)
+        try:
+            return dict(flatten(OmegaConf.to_container(config, resolve=True)))
+        except OmegaConfBaseException as error:
+            raise ConfigError(_one_line(error)) from error
+
+
+class Composer:
+    """Composes the primary configuration with overrides; what was composed once is kept.
+
+    Parameters
+    ----------
+    config_name
+        Primary configuration.
+    config_dir
+        Another folder to look in, as `--config-dir` names it.
+    """
+
+    def __init__(self, config_name: str = "config", config_dir: str | None = None) -> None:
+        from hydra import initialize_config_module
+        from hydra.core.global_hydra import GlobalHydra
+
+        from mshare_bench.config.sweeper import register_plugins
+
+        register_plugins()
+        self._config_name = config_name
+        self._search_path = [f"file://{Path(config_dir).resolve()}"] if config_dir else []
+        if config_dir and not Path(config_dir).is_dir():
+            raise ConfigError(f"--config-dir={config_dir}: no such folder")
+        with initialize_config_module(CONFIG_MODULE, version_base="1.3"):
+            self._loader = GlobalHydra.instance().config_loader()
+        self._composed: dict[tuple[str, ...], Composition] = {}
+        self._options: dict[str, list[str]] = {}
+        self._groups: frozenset[str] | None = None
+
+    @property
+    def groups(self) -> frozenset[str]:
+        """Names of the config groups."""
+        if self._groups is None:
+            self._groups = frozenset(name for name in self._loader.list_groups("") if name != "hydra")
+        return self._groups
+
+    def options(self, group: str) -> list[str]:
+        """Names of the configurations of a group."""
+        if group not in self._options:
+            self._options[group] = sorted(self._loader.get_group_options(group))
+        return self._options[group]
+
+    def expand(self, override: Override) -> tuple[Any, ...]:
+        """Values of an override, those that a `glob(...)` matches among them.
+
+        Raises
+        ------
+        ConfigError
+            When it matches nothing.
+        """
+        if override.prefix != "glob":
+            return override.values
+        include, exclude = override.values
+
+        def matches(name: str, patterns: Sequence[str]) -> bool:
+            return any(fnmatch.fnmatch(name, pattern) for pattern in patterns)
+
+        found = tuple(
+            name for name in self.options(override.key) if matches(name, include) and not matches(name, exclude)
+        )
+        if not found:
+            raise ConfigError(f"{override.text}: matches none of {', '.join(self.options(override.key)) or 'no group'}")
+        return found
+
+    def compose(self, overrides: Sequence[str]) -> Composition:
+        """Compose with these overrides.
+
+        Raises
+        ------
+        ConfigError
+            With the first line of Hydra's reason.
+        """
+        key = tuple(overrides)
+        if key not in self._composed:
+            self._composed[key] = self._compose(key)
+        return self._composed[key]
+
+    def multirun(self, overrides: Sequence[str]) -> bool:
+        """Whether these overrides ask for a multirun by themselves (`hydra.mode: MULTIRUN` of an experiment)."""
+        return self.compose(overrides).multirun
+
+    def check(self, overrides: Sequence[Override]) -> None:
+        """Check every key, and every choice of a group, against what there is.
+
+        Raises
+        ------
+        ConfigError
+            Naming the near ones.
+        """
+        choices = []
+        for one in overrides:
+            if one.of_hydra or one.prefix == "~":
+                continue
+            if one.key in self.groups:
+                self._check_choice(one)
+                if one.prefix == "" and one.package is None and one.values[0] is not None:
+                    choices.append(f"{one.key}={one.values[0]}")
+        known = self.compose(choices).values
+        options = {f"mechanism.{key.split('.', 2)[2]}" for key in known if key.startswith(f"{MECHANISM_OPTIONS}.")}
+        shown = {key for key in known if not key.startswith(f"{MECHANISM_OPTIONS}.")} | options
+        shown = {key for key in shown if not key.endswith((".name", ".kind")) or key in options - {"mechanism.name"}}
+        sections = {key.rpartition(".")[0] for key in shown}
+        for one in overrides:
+            if one.of_hydra or one.key in self.groups or one.key in shown or one.key in sections:
+                continue
+            if one.key.startswith("access."):  # goes to the workload's own pattern, which knows its parameters
+                continue
+            if "/" in one.key or one.package is not None:
+                raise ConfigError(f"{one.text}: there is no config group {one.key}; {near(one.key, self.groups)}")
+            raise ConfigError(f"{one.text}: there is no key {one.key}; {near(one.key, shown | self.groups)}")
+
+    def _check_choice(self, override: Override) -> None:
+        known = self.options(override.key)
+        for value in self.expand(override):
+            if value is not None and (not isinstance(value, str) or value not in known):
+                raise ConfigError(f"{override.key}={value}: there is no such {override.key}; {near(str(value), known)}")
+
+    def _compose(self, overrides: tuple[str, ...]) -> Composition:
+        from hydra.errors import HydraException
+        from hydra.types import RunMode
+        from omegaconf import OmegaConf
+        from omegaconf.errors import OmegaConfBaseException
+
+        added = [f"+mechanism@{MECHANISM_OPTIONS}.{name}={name}" for name in self.options("mechanism") if name != "all"]
+        if self._search_path:
+            added.append(f"hydra.searchpath=[{','.join(self._search_path)}]")
+        try:
+            config = self._loader.load_configuration(
+                config_name=self._config_name, overrides=[*added, *overrides], run_mode=RunMode.RUN, from_shell=False
+            )
+            tree = OmegaConf.to_container(config, resolve=False)
+        except (HydraException, OmegaConfBaseException) as error:
+            raise ConfigError(_one_line(error)) from error
+        assert isinstance(tree, dict)
+        multirun = str(tree.pop("hydra").get("mode")).endswith("MULTIRUN")
+        points = tree.get("points")
+        if points is not None:  # they may name where-and-how keys, which are settled by now
+            tree["points"] = OmegaConf.to_container(config.points, resolve=True)
+        values = dict(flatten(tree))
+        interpolated = any(isinstance(value, str) and "${" in value for value in values.values())
+        return Composition(values, interpolated, multirun)
+
+
+def flatten(tree: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Every leaf of nested mappings with its dotted key; an empty mapping and a list are leaves."""
+    for key, value in tree.items():
+        name = f"{prefix}{key}"
+        if isinstance(value, dict) and value:
+            yield from flatten(value, f"{name}.")
+        else:
+            yield name, value
+
+
+def _one_line(error: BaseException) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    cause = error.__cause__
+    if not lines and cause is not None:
+        return _one_line(cause)
+    if cause is not None and str(cause).strip():
+        lines = [*lines[:1], str(cause).strip().splitlines()[0]]
+    return ": ".join(lines[:2]) if lines else type(error).__name__

@@ -1,0 +1,169 @@
+"""Hydra at the front: its flags, its grammar, its help and its completion; what it makes of the arguments is an `Invocation`."""
+
+import argparse
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+from mshare_bench.config.composer import CONFIG_MODULE, Composer
+from mshare_bench.config.overrides import for_hydra, parse_overrides, with_default_experiment
+from mshare_bench.errors import ConfigError, MshareBenchError
+
+__all__ = ["Invocation", "complete", "invoke"]
+
+
+@dataclass(frozen=True, slots=True)
+class Invocation:
+    """What Hydra made of the arguments.
+
+    Attributes
+    ----------
+    overrides
+        For the planner.
+    multirun
+        `-m`, or `hydra.mode: MULTIRUN` of an experiment.
+    config_name, config_dir
+        As its flags name them.
+    """
+
+    overrides: tuple[str, ...]
+    multirun: bool
+    config_name: str = "config"
+    config_dir: str | None = None
+
+
+def invoke(arguments: Sequence[str], program: str) -> Invocation | None:
+    """Let Hydra read the arguments; None where it has answered by itself (`--help`, `--cfg job`, `--info`).
+
+    Parameters
+    ----------
+    arguments
+        Overrides and flags.
+    program
+        How the program and its verb are called, for messages.
+
+    Raises
+    ------
+    ConfigError
+        For flags and overrides that Hydra does not take.
+    """
+    from hydra._internal.utils import _run_hydra, get_args_parser
+
+    from mshare_bench.config.sweeper import PlanSweeper, register_plugins
+
+    register_plugins()
+    parser: argparse.ArgumentParser = get_args_parser()
+    parser.prog = program
+    parser.error = _refuse  # type: ignore[method-assign]
+    args = parser.parse_args(list(arguments))
+    if args.experimental_rerun is not None:
+        raise ConfigError(f"--experimental-rerun={args.experimental_rerun}: a pickle is not read; give the overrides")
+    name = args.config_name or "config"
+    given = list(args.overrides)
+    overrides = with_default_experiment(given) if name == "config" else given
+    if not args.multirun:
+        _require_no_axis(overrides, name, args.config_dir)
+    received: list[Invocation] = []
+
+    def single(_config: Any) -> None:
+        received.append(Invocation(tuple(overrides), False, name, args.config_dir))
+
+    def multiple(_overrides: list[str]) -> None:
+        received.append(Invocation(tuple(overrides), True, name, args.config_dir))
+
+    args.overrides = for_hydra(overrides)
+    PlanSweeper.receive = multiple
+    try:
+        with _raw_errors():
+            _run_hydra(args, parser, single, f"pkg://{CONFIG_MODULE}", name)
+    except SystemExit as done:  # Hydra ends so after --help and --hydra-help
+        if done.code:
+            raise ConfigError(" ".join([program, *arguments]) + ": not understood") from done
+        return None
+    except MshareBenchError:
+        raise
+    except Exception as error:
+        raise _explained(overrides, name, args.config_dir, error) from error
+    finally:
+        PlanSweeper.receive = None
+    return received[0] if received else None
+
+
+def complete(arguments: Sequence[str], verbs: Sequence[str]) -> None:
+    """Answer `-sc install=bash`, `uninstall=bash` and `query=bash`: verbs first, then what Hydra completes.
+
+    Raises
+    ------
+    ConfigError
+        For a shell that Hydra does not know.
+    """
+    line = os.environ.get("COMP_LINE", "")
+    words = line.split()
+    asked = any(one.startswith("query=") for one in arguments)
+    if asked and (len(words) < 2 or (len(words) == 2 and not line.endswith(" "))):
+        print(" ".join(verb for verb in verbs if verb.startswith(words[1] if len(words) == 2 else "")))
+        return
+    if asked and words[1] not in ("run", "plan"):
+        return
+    if asked:  # Hydra strips the program from the line and knows no verbs
+        os.environ["COMP_LINE"] = line.replace(f"{words[0]} {words[1]}", words[0], 1)
+    from hydra._internal.utils import _run_hydra, get_args_parser
+
+    from mshare_bench.config.sweeper import register_plugins
+
+    register_plugins()
+    parser = get_args_parser()
+    try:
+        with _raw_errors():
+            _run_hydra(parser.parse_args(["-sc", *arguments]), parser, _nothing, f"pkg://{CONFIG_MODULE}", "config")
+    except Exception as error:
+        raise ConfigError(f"-sc {' '.join(arguments)}: {str(error).strip().splitlines()[0]}") from error
+
+
+def _nothing(_config: Any) -> None:
+    """Stand in for a task: completion runs none."""
+
+
+def _refuse(message: str) -> NoReturn:
+    raise ConfigError(f"{message}; see mshare-bench run --help")
+
+
+def _require_no_axis(overrides: Sequence[str], config_name: str, config_dir: str | None) -> None:
+    axis = next((one for one in parse_overrides(overrides) if one.axis), None)
+    if axis is None:
+        return
+    experiments = [one.text for one in parse_overrides(overrides) if one.key in ("experiment", "hydra.mode")]
+    if experiments and Composer(config_name, config_dir).multirun(experiments):
+        return
+    raise ConfigError(f"{axis.text}: several values make a sweep; say: mshare-bench run -m {' '.join(overrides)}")
+
+
+def _explained(
+    overrides: Sequence[str], config_name: str, config_dir: str | None, error: Exception
+) -> MshareBenchError:
+    """Our own reason where we find one: it names the near ones; Hydra's otherwise."""
+    composer = Composer(config_name, config_dir)
+    try:
+        composer.check([one for one in parse_overrides(overrides) if not one.of_hydra])
+    except MshareBenchError as reason:
+        return reason
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return ConfigError(": ".join(lines[:2]) or type(error).__name__)
+
+
+@contextmanager
+def _raw_errors() -> Iterator[None]:
+    # Hydra prints its own errors and exits with 1 unless it is told to let them through.
+    before = os.environ.get("HYDRA_FULL_ERROR")
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["HYDRA_FULL_ERROR"]
+        else:
+            os.environ["HYDRA_FULL_ERROR"] = before
+        sys.stdout.flush()

@@ -1,0 +1,176 @@
+"""What was asked for: overrides of the command line, read into sets of points with their axes, and settings."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from mshare_bench.config.cells import ALL, Candidate, CellContext, Claims, cells_of
+from mshare_bench.config.composer import Composer
+from mshare_bench.config.keys import MULTIRUN_ONLY
+from mshare_bench.config.overrides import OPTION_SECTIONS, Override, parse_overrides, with_default_experiment
+from mshare_bench.config.settings import Settings, settings_of
+from mshare_bench.domain.units import parse_count
+from mshare_bench.errors import ConfigError
+
+__all__ = ["Fit", "PointSet", "Request", "candidates", "read_request"]
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """Real processes that this machine can hold: the largest count, at most `wanted`; None for as many as fit."""
+
+    wanted: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class PointSet:
+    """Points that are composed alike.
+
+    Attributes
+    ----------
+    overrides
+        Composed, in order; config groups among them.
+    leaves
+        Values set on top without a compose.
+    axes
+        Keys with several values, outermost first.
+    mechanism_named
+        Whether the user named the mechanism.
+    fit
+        Whether processes are lowered to what this machine can hold.
+    """
+
+    overrides: tuple[str, ...]
+    leaves: Mapping[str, Any] = field(default_factory=dict)
+    axes: tuple[tuple[str, tuple[Any, ...]], ...] = ()
+    mechanism_named: bool = False
+    fit: Fit | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A command, read.
+
+    Attributes
+    ----------
+    settings
+        Where and how.
+    point_sets
+        What, in the order in which it is planned.
+    composer
+        With what it has composed.
+    overrides
+        As given, with the default experiment where none was named.
+    values
+        Composed values of the first point set, for the record.
+    """
+
+    settings: Settings
+    point_sets: tuple[PointSet, ...]
+    composer: Composer
+    overrides: tuple[str, ...]
+    values: Mapping[str, Any]
+
+
+def read_request(
+    overrides: Sequence[str], *, multirun: bool = False, config_name: str = "config", config_dir: str | None = None
+) -> Request:
+    """Read overrides.
+
+    Parameters
+    ----------
+    overrides
+        In Hydra's grammar.
+    multirun
+        Whether several values of a key are an axis (`-m`); without it they are an error.
+    config_name, config_dir
+        Primary configuration and another folder of configurations.
+
+    Raises
+    ------
+    ConfigError
+        For unknown keys and groups, values that do not parse, an axis without `-m`.
+    """
+    texts = with_default_experiment(overrides) if config_name == "config" else list(overrides)
+    composer = Composer(config_name, config_dir)
+    given = [one for one in parse_overrides(texts) if not one.of_hydra]
+    composer.check(given)
+    axes = tuple((one.key, composer.expand(one)) for one in given if one.axis)
+    if axes and not multirun:
+        first = next(one for one in given if one.axis)
+        shown = " ".join(one.text for one in given)
+        raise ConfigError(f"{first.text}: several values make a sweep; say: mshare-bench run -m {shown}")
+    for one in given:
+        if one.axis and one.key.partition(".")[0] not in MULTIRUN_ONLY:
+            advice = "use repeats=" if one.key == "seed" else "only coordinates can"
+            raise ConfigError(f"{one.text}: {one.key} can't be an axis; {advice}")
+    named = {one.key: one for one in given}
+    fixed = tuple(one.text for one in given if not one.axis and not _is_option(one))
+    options = {one.key: one.values[0] for one in given if not one.axis and _is_option(one)}
+    composed = composer.compose([*fixed, *_first_choices(axes, composer)])
+    settings = settings_of(composed.values)
+    mechanism_named = "mechanism" in named and named["mechanism"].values != (ALL,)
+    points = composed.values.get("points")
+    sets = [
+        _point_set(point, fixed, options, axes, named, mechanism_named)
+        for point in ([{}] if points is None else _checked(points))
+    ]
+    return Request(settings, tuple(sets), composer, tuple(texts), composed.values)
+
+
+def candidates(
+    request: Request, point_set: PointSet, assignments: Iterable[Mapping[str, Any]], context: CellContext
+) -> Iterator[Candidate]:
+    """Make the cells of assignments of a point set's axes, in order.
+
+    Raises
+    ------
+    ConfigError
+        As `cells_of` does, and for an option or page that no mechanism has.
+    """
+    composer, claims = request.composer, Claims()
+    for assignment in assignments:
+        chosen = {**point_set.leaves, **assignment}
+        if "mechanism" in chosen:  # every composition holds the options of all: no compose for another choice
+            chosen["mechanism.name"] = chosen.pop("mechanism")
+        groups = [f"{key}={_spelled(value)}" for key, value in chosen.items() if key in composer.groups]
+        leaves = {key: value for key, value in chosen.items() if key not in composer.groups}
+        yield from cells_of(composer.compose([*point_set.overrides, *groups]).with_values(leaves), context, claims)
+    claims.check()
+
+
+def _point_set(
+    point: Mapping[str, Any],
+    fixed: tuple[str, ...],
+    options: Mapping[str, Any],
+    axes: tuple[tuple[str, tuple[Any, ...]], ...],
+    named: Mapping[str, Override],
+    mechanism_named: bool,
+) -> PointSet:
+    own = {key: value for key, value in point.items() if key not in named and key != "fit"}  # the user's word counts
+    fit = bool(point.get("fit")) and "processes" not in named
+    wanted = own.get("processes")
+    own_axes = tuple((key, tuple(value)) for key, value in own.items() if isinstance(value, list))
+    leaves = {key: value for key, value in own.items() if not isinstance(value, list)}
+    count: Fit | None = None
+    if fit:
+        count = Fit(None if wanted == "max" else parse_count(wanted or 0, "real.processes", at_least=1))
+    return PointSet(fixed, {**leaves, **options}, (*own_axes, *axes), mechanism_named, count)
+
+
+def _checked(points: Any) -> list[Mapping[str, Any]]:
+    if not isinstance(points, list) or not points or not all(isinstance(one, dict) and one for one in points):
+        raise ConfigError(f"points={points}: must be a list of mappings from keys to values")
+    return points
+
+
+def _is_option(override: Override) -> bool:
+    return override.key.startswith(OPTION_SECTIONS) and override.prefix in ("", "+", "++")
+
+
+def _first_choices(axes: Sequence[tuple[str, tuple[Any, ...]]], composer: Composer) -> list[str]:
+    return [f"{key}={_spelled(values[0])}" for key, values in axes if key in composer.groups]
+
+
+def _spelled(value: Any) -> str:
+    return "null" if value is None else str(value)

@@ -1,0 +1,336 @@
+"""The one place where the line is put together: plan, run, store, track, report; and the public API."""
+
+import datetime
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from mshare_bench.domain.cell import Cell
+from mshare_bench.domain.ports import Engine, Executor, Tables
+from mshare_bench.errors import CapabilityError
+from mshare_bench.sweep.plan import Plan, Refusal
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from mshare_bench.cluster.stamp import Where
+    from mshare_bench.config.cells import CellContext
+    from mshare_bench.config.request import PointSet, Request
+    from mshare_bench.config.settings import Settings
+    from mshare_bench.results.store import Store
+
+__all__ = ["Observer", "Result", "Silent", "load", "plan_of", "run", "run_request"]
+
+RUNS = "mshare-runs"
+"""Folder, in the working directory, of the results of runs without `out=`."""
+
+
+class Observer(Protocol):
+    """Hears how a run goes on."""
+
+    def planned(self, plan: Plan, todo: Sequence[Cell], path: Path) -> None:
+        """So many cells will run, and the store is there."""
+
+    def finished(self, tables: Tables) -> None:
+        """These rows are on disk."""
+
+    def note(self, message: str) -> None:
+        """Something worth a line."""
+
+
+class Silent:
+    """An observer that says nothing."""
+
+    def planned(self, plan: Plan, todo: Sequence[Cell], path: Path) -> None:
+        """Nothing."""
+
+    def finished(self, tables: Tables) -> None:
+        """Nothing."""
+
+    def note(self, message: str) -> None:
+        """Nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """Results of a run, or what was loaded.
+
+    Attributes
+    ----------
+    path
+        Folder of the store.
+    store
+        The store, not locked.
+    link
+        Where to look at it in MLflow, if it was logged.
+    refused
+        Cells of the plan that no machine could run (a size that a mechanism can't map); they are `skipped` rows.
+    """
+
+    path: Path
+    store: "Store"
+    link: str | None = None
+    refused: int = 0
+
+    @property
+    def cells(self) -> "pa.Table":
+        """One row per cell and repeat, as `docs/results.md` describes them."""
+        return self.store.table("cells")
+
+    def table(self, name: str) -> "pa.Table":
+        """Rows of one table: `cells`, `regions`, `groups`, `phases`, `nodes`, ...
+
+        Raises
+        ------
+        KeyError
+            When the contract has no such table.
+        """
+        return self.store.table(name)
+
+    @property
+    def statuses(self) -> dict[str, int]:
+        """Rows by status."""
+        counts: dict[str, int] = {}
+        for status in self.store.statuses().values():
+            counts[status] = counts.get(status, 0) + 1
+        return counts
+
+
+def run(*overrides: str, multirun: bool | None = None, observer: Observer | None = None, **keys: Any) -> Result:
+    """Run cells, as `mshare-bench run` does, and give back their rows.
+
+    Parameters
+    ----------
+    overrides
+        In the command line's grammar: `"mechanism=mshare"`, `"mechanism.interface=flag"`.
+    multirun
+        Whether several values of a key are an axis; None for: when a key has a list or several values.
+    observer
+        Hears how it goes on.
+    keys
+        The same as keywords: `processes=1000`, `region="1GiB"`, `mechanism=["shmem", "mshare"]`; a list is an axis. `__` stands
+        for the dot: `mechanism__interface="flag"`.
+
+    Raises
+    ------
+    MshareBenchError
+        As the command line reports it.
+
+    Examples
+    --------
+    >>> result = run(mechanism=["shmem", "mshare"], processes=100, region="64MiB", tracking="none")  # doctest: +SKIP
+    >>> result.cells.column("page_table_bytes")  # doctest: +SKIP
+    """
+    from mshare_bench.config.overrides import parse_overrides, spell
+    from mshare_bench.config.request import read_request
+
+    texts = [*overrides, *(spell(key.replace("__", "."), value) for key, value in keys.items())]
+    if multirun is None:
+        multirun = any(one.axis for one in parse_overrides(texts))
+    return run_request(read_request(texts, multirun=multirun), observer or Silent())
+
+
+def load(path: str | Path) -> Result:
+    """Load the results of an earlier run.
+
+    Parameters
+    ----------
+    path
+        Folder of its store, or the `cells.arrow` in it.
+
+    Raises
+    ------
+    StoreError
+        When there is none, or a newer version has written it.
+    """
+    from mshare_bench.results.store import Store
+
+    store = Store.open(path)
+    return Result(store.path, store)
+
+
+def plan_of(request: "Request", note: Callable[[str], None] | None = None) -> Plan:
+    """Plan what was asked for.
+
+    Parameters
+    ----------
+    request
+        As `config.request.read_request` gives it.
+    note
+        Is told what was lowered to fit this machine.
+
+    Raises
+    ------
+    ConfigError
+        For what the configuration names and can't be.
+    """
+    from mshare_bench.config.cells import CellContext
+    from mshare_bench.config.request import candidates
+    from mshare_bench.real.environment import machine_digest
+    from mshare_bench.sweep.axes import assignments, grid
+    from mshare_bench.sweep.plan import make_plan
+
+    say = note or Silent().note
+
+    def made() -> Iterator[tuple[Cell, str | None]]:
+        for points in request.point_sets:
+            context = CellContext(_models(), machine_digest(), request.settings.seed, points.mechanism_named)
+            rows: Iterable[Mapping[str, Any]] = assignments(grid(points.axes))
+            if points.fit is not None:
+                rows = [_fitted(request, points, row, context, say) for row in rows]
+            for one in candidates(request, points, rows, context):
+                yield one.cell, one.refused
+
+    return make_plan(made(), {"real": request.settings.repeats})
+
+
+def run_request(request: "Request", observer: Observer) -> Result:
+    """Plan, run what is missing, keep every row on disk, and track.
+
+    Raises
+    ------
+    MshareBenchError
+        For what was asked for and can't be; a cell that fails is a row.
+    """
+    from mshare_bench.results.store import Store
+
+    settings = request.settings
+    plan = plan_of(request, observer.note)
+    with Store.create(_out(settings), settings.name, sweep=plan.digest, config=_record(request)) as store:
+        try:
+            _run_missing(plan, store, settings, observer)
+        finally:  # what finished is kept, also when interrupted
+            store.compact()
+        link = _track(store, settings, observer)
+        return Result(store.path, Store.open(store.path), link, len(plan.refusals))
+
+
+def _fitted(
+    request: "Request",
+    points: "PointSet",
+    row: Mapping[str, Any],
+    context: "CellContext",
+    note: Callable[[str], None],
+) -> Mapping[str, Any]:
+    """Lower the processes of one assignment to what this machine can hold, by what plain shared memory needs.
+
+    Mechanisms that need more are refused one by one by the guard.
+    """
+    from mshare_bench.config.request import candidates
+    from mshare_bench.real.guard import AGENT_BYTES, Need, largest_processes, read_host
+    from mshare_bench.sim.accounting import account
+
+    wanted = points.fit.wanted if points.fit else None
+
+    def cells(processes: int) -> list[Cell]:
+        chosen = {**row, "mechanism": "shmem", "processes": processes}
+        return [one.cell for one in candidates(request, points, iter([chosen]), context)]
+
+    def need_of(processes: int) -> Need:
+        found = account(cells(processes)[0].point)
+        return Need(processes, found.total("data_bytes"), found.page_table_bytes, processes * AGENT_BYTES)
+
+    if wanted is not None and all(cell.engine != "real" for cell in cells(wanted)):
+        return {**row, "processes": wanted}
+    largest = largest_processes(need_of, read_host(), request.settings.real.reserve_bytes, most=wanted)
+    if largest < 1:  # the guard will refuse it and say why
+        return {**row, "processes": wanted or 1}
+    if wanted is not None and largest < wanted:
+        note(f"real.processes={wanted}: {largest} fit into this machine's memory; the region stays as it is")
+    return {**row, "processes": largest}
+
+
+def _run_missing(plan: Plan, store: "Store", settings: "Settings", observer: Observer) -> None:
+    finished = store.finished()
+    todo = list(plan.missing(finished))
+    engines, lacking = _engines({cell.engine for cell in todo}, settings)
+    refused = [*plan.refusals, *(Refusal(cell, lacking[cell.engine]) for cell in todo if cell.engine in lacking)]
+    todo = [cell for cell in todo if cell.engine not in lacking]
+    observer.planned(plan, todo, store.path)
+    if refused:
+        tables = _skipped(refused)
+        store.append(tables)
+        observer.finished(tables)
+    if not todo:
+        return
+    executor = _executor(settings, todo, engines)
+    try:
+        for tables in executor.run(todo, engines):
+            store.append(tables)
+            observer.finished(tables)
+    finally:
+        executor.close()
+
+
+def _skipped(refusals: Sequence[Refusal]) -> Tables:
+    from mshare_bench.cluster.stamp import stamped
+    from mshare_bench.results.describe import cell_columns
+    from mshare_bench.results.rows import Rows
+
+    rows = Rows()
+    for one in refusals:
+        rows.add("cells", **cell_columns(one.cell, "skipped", one.reason))
+    return stamped(rows.tables(), _where())
+
+
+def _where() -> "Where":
+    from mshare_bench.cluster.stamp import Where
+    from mshare_bench.real.environment import machine_digest, read_environment
+
+    return Where(machine_digest(), read_environment())
+
+
+def _models() -> dict[str, str]:
+    from mshare_bench.real.engine import RealEngine
+    from mshare_bench.sim.engine import SimEngine
+
+    return {"sim": SimEngine.model, "real": RealEngine.model}
+
+
+def _engines(names: set[str], settings: "Settings") -> tuple[dict[str, Engine], dict[str, str]]:
+    """The engines that this machine can start, and why it can't start the others."""
+    engines: dict[str, Engine] = {}
+    lacking: dict[str, str] = {}
+    if "sim" in names:
+        from mshare_bench.sim.engine import SimEngine
+
+        engines["sim"] = SimEngine()
+    if "real" in names:
+        try:
+            from mshare_bench.real.engine import RealEngine, RealOptions
+
+            options = settings.real
+            engines["real"] = RealEngine(
+                RealOptions(options.reserve_bytes, options.parallel, options.timeout_ns / 1e9, options.samples)
+            )
+        except CapabilityError as error:
+            lacking["real"] = str(error)
+    return engines, lacking
+
+
+def _executor(settings: "Settings", cells: Sequence[Cell], engines: Mapping[str, Engine]) -> Executor:
+    from mshare_bench.cluster.choose import choose_executor
+
+    return choose_executor(settings.executor, cells, engines, settings.cluster, _where)
+
+
+def _out(settings: "Settings") -> Path:
+    if settings.out is not None:
+        return Path(settings.out)
+    stamp = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
+    path, more = Path(RUNS) / f"{stamp}-{settings.name}", 1
+    while path.exists():
+        more += 1
+        path = Path(RUNS) / f"{stamp}-{settings.name}-{more}"
+    return path
+
+
+def _record(request: "Request") -> dict[str, Any]:
+    """The configuration as `store.json` keeps it: the overrides that give it again, and what they composed to."""
+    own = {key: value for key, value in request.values.items() if not key.startswith("mechanism_options.")}
+    return {"overrides": list(request.overrides), "values": own}
+
+
+def _track(store: "Store", settings: "Settings", observer: Observer) -> str | None:
+    return None

@@ -1,0 +1,83 @@
+"""The plan of a run: every cell once, in order, and which of them are done."""
+
+import dataclasses
+from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+
+from mshare_bench.domain.cell import Cell, digest
+from mshare_bench.errors import ConfigError
+
+__all__ = ["Plan", "Refusal", "make_plan"]
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A cell that can't run, and why."""
+
+    cell: Cell
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What runs.
+
+    Attributes
+    ----------
+    cells
+        In the order in which they run; repeats are cells of their own.
+    refusals
+        What can't run: kept as `skipped` rows.
+    keys
+        Digest and repeat of each of `cells`, in the same order.
+    """
+
+    cells: tuple[Cell, ...]
+    refusals: tuple[Refusal, ...]
+    keys: tuple[tuple[str, int], ...]
+
+    @property
+    def digest(self) -> str:
+        """Digest of what runs, in whatever order."""
+        refused = (one.cell.digest for one in self.refusals)
+        return digest({"cells": sorted({key for key, _ in self.keys}.union(refused))})
+
+    def missing(self, finished: AbstractSet[tuple[str, int]]) -> Iterator[Cell]:
+        """Cells that are not done, in order."""
+        return (cell for cell, key in zip(self.cells, self.keys, strict=True) if key not in finished)
+
+
+def make_plan(candidates: Iterable[tuple[Cell, str | None]], repeats: Mapping[str, int]) -> Plan:
+    """Make a plan: of cells that are the same only the first counts, and each is repeated as its engine wants.
+
+    Parameters
+    ----------
+    candidates
+        Cells, and why they can't run (None where they can).
+    repeats
+        By engine; 1 where it is not named.
+
+    Raises
+    ------
+    ConfigError
+        When there is no cell at all.
+    """
+    cells: list[Cell] = []
+    keys: list[tuple[str, int]] = []
+    refusals: list[Refusal] = []
+    seen: set[str] = set()
+    for cell, reason in candidates:
+        digest = cell.digest
+        if digest in seen:
+            continue
+        seen.add(digest)
+        if reason is not None:
+            refusals.append(Refusal(cell, reason))
+            continue
+        for repeat in range(repeats.get(cell.engine, 1)):
+            cells.append(cell if repeat == 0 else dataclasses.replace(cell, repeat=repeat))
+            keys.append((digest, repeat))
+    if not seen:
+        raise ConfigError("these axes and conditions make no cell")
+    return Plan(tuple(cells), tuple(refusals), tuple(keys))
