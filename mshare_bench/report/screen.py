@@ -1,0 +1,250 @@
+"""The table in the terminal.
+
+    print_results(cells, console=None) -> None        table, what did not run, the answer
+    rows_json(cells) -> str                           the cells as JSON, for `--json`
+
+From 80 columns on; a wider terminal shows more: the bytes saved, the data, predicted and measured times apart.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pyarrow as pa
+from rich.cells import cell_len
+from rich.console import Console, Group
+from rich.padding import Padding
+from rich.text import Text
+
+from mshare_bench.report import words
+from mshare_bench.report.answer import answer
+from mshare_bench.report.pairs import Missing, Pair, Scene, missing, scenes, select
+from mshare_bench.results.savings import BASELINE
+
+__all__ = ["most_pairs", "print_results", "rows_json"]
+
+most_pairs = 60
+"""Lines that the table in the terminal holds; of a larger sweep it shows whole scenes, evenly chosen."""
+
+_DETAILS = {"offset_bytes": 0, "write_fraction": 0.0, "populate": "controller"}
+
+
+@dataclass(frozen=True, slots=True)
+class _Column:
+    title: tuple[str, str]
+    cells: list[Text]
+    right: bool = True
+
+    @property
+    def width(self) -> int:
+        return max(
+            cell_len(text) for text in (*self.title, *(line for cell in self.cells for line in cell.plain.split("\n")))
+        )
+
+
+def rows_json(cells: pa.Table) -> str:
+    """Write the rows of `cells` as a JSON array, one row a line, null for what nobody measured or computed."""
+    rows = ",\n".join(json.dumps(row, allow_nan=False) for row in cells.to_pylist())
+    return f"[\n{rows}\n]" if rows else "[]"
+
+
+def print_results(cells: pa.Table, console: Console | None = None) -> None:
+    """Print the results table, what did not run and why, and the answer in one sentence.
+
+    Parameters
+    ----------
+    cells
+        The table `cells` of a store, savings filled.
+    console
+        Where to; standard output by default.
+    """
+    console = console or Console()
+    shown, left_out = select(cells, most_pairs)
+    found = scenes(shown)
+    if found:
+        console.print(_table(found, console.width), no_wrap=True, crop=False, overflow="ignore")
+    if left_out:
+        console.print(
+            f"  [dim]… {left_out:,} more combinations of processes and region are in cells.arrow[/dim]\n",
+            highlight=False,
+        )
+    absent = missing(cells)
+    if absent:
+        console.print(_absent(absent))
+    console.print(Text(answer(cells), style="bold"))
+
+
+def _table(found: Sequence[Scene], width: int) -> Group:
+    pairs = [(scene, pair) for scene in found for pair in scene.pairs]
+    for detail in (3, 2, 1, 0):
+        gap = 2 if detail else 1
+        columns = _columns(pairs, detail)
+        room = width - 2 - sum(column.width + gap for column in columns)
+        first = _names(pairs, room)
+        if first.width <= room and (not detail or room >= min(_names(pairs, 99).width, 26)):
+            break
+    columns = [first, *columns]
+    lines: list[Text] = [Text()]
+    for row in range(2):
+        if any(column.title[row] for column in columns):
+            lines.append(_line(columns, [Text(column.title[row], "bold") for column in columns], gap))
+    lines.append(Text("  " + "─" * (sum(column.width + gap for column in columns) - gap), "dim"))
+    varying = _varying(found)
+    index = 0
+    for scene in found:
+        lines.append(_heading(scene, varying, width))
+        for _ in scene.pairs:
+            parts = [column.cells[index].split("\n") for column in columns]
+            for line in range(max(len(part) for part in parts)):
+                lines.append(_line(columns, [part[line] if line < len(part) else Text() for part in parts], gap))
+            index += 1
+        lines.append(Text())
+    if any("~" in cell.plain for column in columns for cell in column.cells) and any(
+        pair.measured for _, pair in pairs
+    ):
+        lines[-1:] = [Text("  ~ predicted; the other times are measured", "dim"), Text()]
+    return Group(*lines)
+
+
+def _line(columns: Sequence[_Column], cells: Sequence[Text], gap: int) -> Text:
+    line = Text("  ")
+    for index, (column, cell) in enumerate(zip(columns, cells, strict=True)):
+        fill = " " * (column.width - cell_len(cell.plain))
+        line.append(" " * gap if index else "")
+        line.append_text(Text(fill) + cell if column.right else cell + Text(fill))
+    line.rstrip()
+    return line
+
+
+def _names(pairs: Sequence[tuple[Scene, Pair]], room: int) -> _Column:
+    cells = []
+    for scene, pair in pairs:
+        name, details = scene.label(pair)
+        text = Text(name, "bold")
+        if details:
+            if cell_len(name) + cell_len(details) + 1 <= room:
+                text.append(f" {details}", "not bold dim")
+            else:
+                for detail in details.split(", "):
+                    cut = detail if cell_len(detail) + 1 <= room else detail[: room - 2] + "…"
+                    text.append(f"\n {cut}", "not bold dim")
+        cells.append(text)
+    return _Column(("", "mechanism"), cells, right=False)
+
+
+def _columns(pairs: Sequence[tuple[Scene, Pair]], detail: int) -> list[_Column]:
+    """The columns of figures: `detail` 0 and 1 the least, 2 the bytes saved and the data too, 3 both engines apart."""
+    predicted = any(pair.predicted for _, pair in pairs)
+    measured = any(pair.measured for _, pair in pairs)
+
+    def column(title: tuple[str, str], name: str, engine: str | None) -> _Column:
+        return _Column(title, [_figure(pair, name, engine, mark=measured) for _, pair in pairs])
+
+    made = []
+    if predicted:
+        made.append(column(("page tables", "predicted"), "page_table_bytes", "sim"))
+    if measured:
+        made.append(column(("page tables", "measured"), "page_table_bytes", "real"))
+    if any(pair.ratio is not None for _, pair in pairs):
+        made.append(_Column(("", "ratio"), [_ratio(pair) for _, pair in pairs]))
+    saved = [_saved(pair, detail >= 2) for _, pair in pairs]
+    made.append(_Column(("saved", "against shmem") if detail >= 2 else ("", "saved"), saved))
+    if detail >= 2 and any(pair.best["data_bytes"] is not None for _, pair in pairs):
+        made.append(column(("", "data"), "data_bytes", None))
+    for name, title in (("minor_faults", "faults"), ("attach_ns", "attach"), ("touch_ns", "touch")):
+        if detail >= 3 and predicted and measured:
+            made += [column((title, "predicted"), name, "sim"), column((title, "measured"), name, "real")]
+        else:
+            made.append(column(("", title), name, None))
+    return made
+
+
+def _figure(pair: Pair, name: str, engine: str | None, mark: bool) -> Text:
+    """A figure of one side; with `engine=None` of the measurement where there is one, else a prediction (a time gets a `~`)."""
+    show = words.size if name.endswith("_bytes") else words.duration if name.endswith("_ns") else words.count
+    if engine == "sim":
+        side = pair.predicted
+    elif engine == "real":
+        side = pair.measured
+    else:
+        side = pair.measured if pair.measured is not None and pair.measured[name] is not None else pair.predicted
+    value = None if side is None else side[name]
+    if value is None:
+        return Text(words.DASH, "dim")
+    tilde = mark and engine is None and side is pair.predicted and name.endswith("_ns")
+    return Text(("~" if tilde else "") + show(value))
+
+
+def _ratio(pair: Pair) -> Text:
+    style = {None: "dim", True: "green", False: "bold yellow"}[pair.agrees]
+    return Text(words.ratio(pair.ratio), style)
+
+
+def _saved(pair: Pair, wide: bool) -> Text:
+    saved, left = pair.best["page_table_saved_bytes"], pair.best["page_table_bytes"]
+    if saved is None or left is None:
+        return Text(words.DASH, "dim")
+    if pair.mechanism == BASELINE:
+        return Text("baseline", "dim")
+    share = words.percent(words.share_saved(saved, left))
+    style = "green" if saved > 0 else "red" if saved < 0 else ""
+    return Text(f"{words.size(saved)}  {share:>8}" if wide else share, style)
+
+
+def _varying(found: Sequence[Scene]) -> set[str]:
+    names = (
+        "workload",
+        "workload_params",
+        "offset_bytes",
+        "access_params",
+        "write_fraction",
+        "populate",
+        "topology",
+        "placement",
+    )
+    return {name for name in names if len({str(scene.coordinates[name]) for scene in found}) > 1}
+
+
+def _heading(scene: Scene, varying: set[str], width: int) -> Text:
+    at = scene.coordinates
+    text = Text("  ")
+    text.append(f"{words.count(scene.processes)} process{'es' if scene.processes != 1 else ''}", "bold cyan")
+    text.append(f" × {words.size(scene.region_bytes)}", "bold cyan")
+    said = [str(at["access"])]
+    if at["workload"] != "region" or "workload" in varying:
+        said.insert(0, str(at["workload"]))
+    for name, usual in _DETAILS.items():
+        if at[name] not in (None, usual) or name in varying:
+            value = at[name]
+            said.append(
+                f"{words.percent(value, 0)} writes"
+                if name == "write_fraction"
+                else f"offset {words.size(value)}"
+                if name == "offset_bytes"
+                else str(value).replace("_", " ")
+            )
+    said += [f"{name}={at[name]}" for name in ("topology", "placement") if name in varying]
+    said += [
+        str(at[name])
+        for name in ("workload_params", "access_params")
+        if name in varying and at[name] not in (None, "{}")
+    ]
+    if all(pair.predicted is not None and pair.predicted.extrapolated for pair in scene.pairs):
+        said.append("predicted only, far beyond what was measured")
+    text.append(f"  {' · '.join(said)}", "cyan")
+    text.truncate(width, overflow="ellipsis")
+    return text
+
+
+def _absent(found: Sequence[Missing]) -> Group:
+    lines: list[Text | Padding] = [Text("  Without a result", "bold")]
+    for one in found[:12]:
+        who = f"{one.mechanism} {one.engine}" + (f" ({one.cells:,} cells)" if one.cells > 1 else "")
+        text = Text(f"{one.status}: ", "yellow" if one.status == "skipped" else "bold red")
+        text.append(who, "default")
+        text.append(f": {one.reason}", "dim")
+        lines.append(Padding(text, (0, 0, 0, 4), expand=False))
+    if len(found) > 12:
+        lines.append(Text(f"    … and {len(found) - 12:,} more reasons in cells.arrow", "dim"))
+    lines.append(Text())
+    return Group(*lines)
