@@ -1,13 +1,13 @@
 """The table in the terminal.
 
-    print_results(cells, console=None) -> None        table, what did not run, the answer
+    print_results(tables, console=None) -> None       table, what did not run, the answer
     rows_json(cells) -> str                           the cells as JSON, for `--json`
 
 From 80 columns on; a wider terminal shows more: the bytes saved, the data, predicted and measured times apart.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -48,17 +48,18 @@ def rows_json(cells: pa.Table) -> str:
     return f"[\n{rows}\n]" if rows else "[]"
 
 
-def print_results(cells: pa.Table, console: Console | None = None) -> None:
+def print_results(tables: Mapping[str, pa.Table], console: Console | None = None) -> None:
     """Print the results table, what did not run and why, and the answer in one sentence.
 
     Parameters
     ----------
-    cells
-        The table `cells` of a store, savings filled.
+    tables
+        Tables of a store by name, savings filled; only `cells` is needed.
     console
         Where to; standard output by default.
     """
     console = console or Console()
+    cells = tables["cells"]
     shown, left_out = select(cells, most_pairs)
     found = scenes(shown)
     if found:

@@ -13,7 +13,7 @@ from tests.results.sample import cell_of, headline, rows_of, sweep
 
 def _printed(rows: Rows, width: int) -> str:
     console = Console(file=io.StringIO(), width=width)
-    print_results(with_savings(rows.tables()["cells"]), console)
+    print_results({"cells": with_savings(rows.tables()["cells"])}, console)
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue()
 
@@ -52,7 +52,7 @@ def test_a_ratio_that_is_off_is_shown_as_it_is() -> None:
         for engine, value in zip(rows["engine"].to_pylist(), rows["page_table_bytes"].to_pylist(), strict=True)
     ]
     console = Console(file=io.StringIO(), width=100)
-    print_results(rows.set_column(at, rows.schema.field(at), [doubled]), console)
+    print_results({"cells": rows.set_column(at, rows.schema.field(at), [doubled])}, console)
     assert isinstance(console.file, io.StringIO)
     assert "2.000" in console.file.getvalue()
     assert "1.000" not in console.file.getvalue()
