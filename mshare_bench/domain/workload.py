@@ -82,6 +82,11 @@ class Touch:
         written, read = touched.split(write_fraction, seed)
         return cls(region, touched, written, read, stride)
 
+    def shifted(self, index: int) -> "Touch":
+        """What the `index`-th process of the cohort touches."""
+        by = self.stride * index
+        return Touch(self.region, self.touched.shift(by), self.written.shift(by), self.read.shift(by))
+
 
 @dataclass(frozen=True, slots=True)
 class Cohort:

@@ -1,12 +1,12 @@
 """What a point costs in bytes and faults: tables, data, metadata, faults, by region. Exact integers, no time."""
 
 import functools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from mshare_bench.domain.cell import Point
 from mshare_bench.domain.geometry import X86_64, Geometry
 from mshare_bench.domain.pages import union_intervals
-from mshare_bench.domain.workload import Workload, placed_regions
+from mshare_bench.domain.workload import Cohort, Workload, placed_regions
 from mshare_bench.mechanisms.contract import Mechanism, Traits
 from mshare_bench.mechanisms.registry import mechanisms
 from mshare_bench.sim.faults import minor_faults
@@ -89,6 +89,7 @@ def account(point: Point, geometry: Geometry = X86_64) -> Account:
         mechanism.check(placed, point.page)
         mapped.append(Mapped(placed, mechanism.extents(placed, point.page, geometry)))
     regions = tuple(mapped)
+    workload = _unrolled(workload, regions)
     tables = count_tables(workload, regions, geometry, traits.one_mm)
     populated = point.populate == "controller"
     faults = minor_faults(workload, regions, geometry, traits, populated)
@@ -114,6 +115,36 @@ def account(point: Point, geometry: Geometry = X86_64) -> Account:
         geometry.page,
         traits,
     )
+
+
+def _unrolled(workload: Workload, mapped: tuple[Mapped, ...]) -> Workload:
+    """Write the processes of a sliced cohort out one by one where slices may cross from one extent into the next."""
+    parted = {one.placed.region.name for one in mapped if len(one.extents) > 1}
+
+    def crosses(cohort: Cohort) -> bool:
+        return any(touch.stride and touch.region in parted for touch in cohort.touches)
+
+    if not any(crosses(cohort) for cohort in cohorts(workload)):
+        return workload
+    groups = (
+        replace(
+            group,
+            cohorts=tuple(
+                part
+                for cohort in group.cohorts
+                for part in (
+                    (
+                        Cohort(1, tuple(touch.shifted(index) for touch in cohort.touches))
+                        for index in range(cohort.processes)
+                    )
+                    if crosses(cohort)
+                    else (cohort,)
+                )
+            ),
+        )
+        for group in workload.groups
+    )
+    return replace(workload, groups=tuple(groups))
 
 
 def _mappers(workload: Workload, region: str) -> int:

@@ -2,13 +2,30 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mshare_bench.domain.units import GIB, KIB, MIB, format_duration, format_size, parse_count, parse_duration, parse_size
+from mshare_bench.domain.units import (
+    GIB,
+    KIB,
+    MIB,
+    format_duration,
+    format_size,
+    parse_count,
+    parse_duration,
+    parse_size,
+)
 from mshare_bench.errors import ConfigError
 
 
 @pytest.mark.parametrize(
     ("text", "size"),
-    [("1GiB", GIB), ("512MiB", 512 * MIB), ("4096", 4096), (4096, 4096), ("2.5GiB", 2684354560), ("1 kib", KIB), ("1GB", 10**9)],
+    [
+        ("1GiB", GIB),
+        ("512MiB", 512 * MIB),
+        ("4096", 4096),
+        (4096, 4096),
+        ("2.5GiB", 2684354560),
+        ("1 kib", KIB),
+        ("1GB", 10**9),
+    ],
 )
 def test_sizes(text, size):
     assert parse_size(text) == size

@@ -1,0 +1,167 @@
+"""Predicted beside measured: the whole of it on the running kernel, integers equal to integers."""
+
+import csv
+import itertools
+import os
+import random
+from pathlib import Path
+
+import pytest
+
+from mshare_bench.domain.access import AccessPattern
+from mshare_bench.domain.cell import Cell
+from mshare_bench.domain.units import GIB, KIB, MIB
+from mshare_bench.errors import CapabilityError
+from mshare_bench.real.agent.locate import agent_path
+from mshare_bench.real.engine import RealEngine, RealOptions, resized
+from mshare_bench.results.rows import Rows
+from mshare_bench.sim.engine import SimEngine
+from tests.requirements import require
+from tests.sim.points import point
+
+pytestmark = pytest.mark.kernel
+
+SIZES = (4 * KIB, 2 * MIB - 4 * KIB, 64 * MIB, GIB, GIB + 2 * MIB, 2 * GIB + 512 * MIB)
+OFFSETS = (0, 4 * KIB, 2 * MIB - 4 * KIB, 2 * MIB, GIB - 4 * KIB)
+COUNTS = (1, 2, 100, 1000)
+MECHANISMS = (
+    ("shmem", {}),
+    ("thp", {}),
+    ("hugetlb", {}),
+    ("hugetlb", {"pmd_sharing": False}),
+    ("shared_mm", {}),
+    ("shared_mm", {"kind": "thread"}),
+)
+DENSE_PAGES = 1 << 19
+"""Above so many touches over all processes a dense pattern is too slow here, and one page per 2 MiB is touched instead."""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _agent():
+    try:
+        agent_path()
+    except CapabilityError as error:
+        require("kernel", False, str(error))
+
+
+@pytest.fixture(scope="module")
+def engine():
+    return RealEngine()
+
+
+def both(engine, one):
+    sim = Rows.merge(list(SimEngine().run([Cell(one)])))["cells"].to_pylist()[0]
+    real = Rows.merge(list(engine.run([Cell(one, "real")])))["cells"].to_pylist()[0]
+    return sim, real
+
+
+def compare(engine, one):
+    """Run both engines; tables and faults must be equal, or within the noise where only the whole machine can be read."""
+    sim, real = both(engine, one)
+    if real["status"] == "skipped":
+        return sim, real
+    assert real["status"] == "ok", real["error"]
+    assert real["minor_faults"] == sim["minor_faults"], (sim, real)
+    noise = real["page_table_noise_bytes"]
+    if real["page_table_source"] == "VmPTE":
+        assert real["page_table_bytes"] == sim["page_table_bytes"]
+    elif noise is not None and sim["page_table_bytes"] >= 20 * max(noise, 4 * MIB):
+        assert abs(real["page_table_bytes"] - sim["page_table_bytes"]) <= max(0.005 * sim["page_table_bytes"], noise)
+    return sim, real
+
+
+def matrix():
+    cells = list(itertools.product(MECHANISMS, SIZES, OFFSETS, (0.0, 1.0), COUNTS))
+    if not os.environ.get("MSHARE_BENCH_FULL"):
+        cells = random.Random(20).sample(cells, 60)
+    return cells
+
+
+def test_every_size_offset_and_count_of_the_matrix(engine, artefacts):
+    rows, skipped = [], 0
+    for (name, options), size, offset, write_fraction, count in matrix():
+        access = "dense" if size // 4096 * count <= DENSE_PAGES else "sparse"
+        one = point(name, count, size, offset=offset, access=access, write_fraction=write_fraction, **options)
+        sim, real = compare(engine, one)
+        skipped += real["status"] == "skipped"
+        rows.append(
+            {
+                "mechanism": name,
+                "variant": one.variant,
+                "processes": count,
+                "region_bytes": size,
+                "offset_bytes": offset,
+                "access": access,
+                "write_fraction": write_fraction,
+                "predicted_page_table_bytes": sim["page_table_bytes"],
+                "measured_page_table_bytes": real["page_table_bytes"],
+                "source": real["page_table_source"],
+                "noise": real["page_table_noise_bytes"],
+                "predicted_minor_faults": sim["minor_faults"],
+                "measured_minor_faults": real["minor_faults"],
+                "skipped": real["error"],
+            }
+        )
+    with Path(artefacts, "predicted_beside_measured.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, rows[0])
+        writer.writeheader()
+        writer.writerows(rows)
+    measured = [row for row in rows if row["measured_page_table_bytes"] is not None]
+    assert len(measured) >= len(rows) // 2, "most cells must have run"
+
+
+@pytest.mark.parametrize("workload", ["hpc_ranks", "db_buffer_pool", "container_libs", "vm_hosts"])
+@pytest.mark.parametrize("populate", ["controller", "first_touch"])
+@pytest.mark.parametrize("mechanism", ["shmem", "thp"])
+def test_workloads_with_several_regions_and_groups(engine, workload, populate, mechanism):
+    one = point(mechanism, 9, 256 * MIB, workload=workload, populate=populate)
+    sim, real = compare(engine, one)
+    assert real["status"] == "ok"
+    assert real["data_bytes"] == sim["data_bytes"]
+
+
+@pytest.mark.parametrize("access", ["fraction", "zipf", "hotset", AccessPattern.of("stride", step="52KiB")])
+@pytest.mark.parametrize("write_fraction", [0.0, 0.3, 1.0])
+@pytest.mark.parametrize("populate", ["controller", "first_touch"])
+def test_every_pattern(engine, access, write_fraction, populate):
+    one = point("shmem", 3, 37 * MIB, offset=12 * KIB, access=access, write_fraction=write_fraction, populate=populate)
+    _, real = compare(engine, one)
+    assert real["status"] == "ok"
+
+
+def test_shared_pmd_tables_show_in_the_faults(engine):
+    sim, real = compare(engine, point("hugetlb", 50, GIB, access="sparse"))
+    require("kernel", real["status"] == "ok", f"hugetlb: {real['error']}")
+    assert real["minor_faults"] == sim["minor_faults"] == 512 + 49
+    assert real["page_table_source"] == "PageTables"
+
+
+def test_rows_of_the_long_tables_add_up(engine):
+    tables = Rows.merge(list(engine.run([Cell(point("shmem", 5, 64 * MIB, workload="hpc_ranks"), "real")])))
+    (row,) = tables["cells"].to_pylist()
+    phases = tables["phases"].to_pylist()
+    assert {"launch", "attach", "touch", "protect", "unmap", "exit"} == {phase["phase"] for phase in phases}
+    touch = [phase for phase in phases if phase["phase"] == "touch"]
+    assert sum(phase["minor_faults"] for phase in touch) == row["minor_faults"]
+    assert sum(group["processes"] for group in tables["groups"].to_pylist()) == row["processes"]
+    assert row["touch_ns_lo"] <= row["touch_ns"] <= row["touch_ns_hi"]
+
+
+def test_what_does_not_fit_is_skipped_and_names_the_largest_count():
+    tight = RealEngine(RealOptions(reserve=1 << 60))
+    (row,) = Rows.merge(list(tight.run([Cell(point("shmem", 100, GIB), "real")])))["cells"].to_pylist()
+    assert row["status"] == "skipped"
+    assert "processes=100" in row["error"]
+
+
+def test_resized_keeps_everything_but_the_processes():
+    one = point("shmem", 10, 640 * MIB, workload="hpc_ranks", access="sparse")
+    assert resized(one, 10) == one
+    assert resized(one, 20).workload.processes == 20
+    assert resized(one, 20).workload.regions == one.workload.regions
+
+
+def test_a_mechanism_that_no_kernel_here_has_is_skipped_with_what_it_needs(engine):
+    _, real = both(engine, point("mshare", 2, 64 * MIB))
+    require("kernel", real["status"] == "skipped", "this kernel has mshare")
+    assert "CONFIG_MSHARE" in real["error"]
