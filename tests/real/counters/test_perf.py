@@ -39,7 +39,7 @@ def test_each_page_is_a_fault_and_the_same_as_getrusage(software):
     assert faults.count == minor.count + major.count
     assert 0 <= minor.count - (after.ru_minflt - before.ru_minflt) < 20  # getrusage itself lies inside
     assert 1000 <= minor.count < 1040
-    assert faults.kernel
+    assert faults.kernel or os.geteuid() != 0
     assert not faults.multiplexed
     assert faults.time_running_ns > 0
 

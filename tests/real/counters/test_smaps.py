@@ -31,7 +31,7 @@ def _proc_maps(pid):
 def test_the_same_mappings_as_maps():
     with python_child("ready()") as child:
         read, shown = mappings(child.pid), _proc_maps(child.pid)
-        assert [f"{part.start:x}-{part.end:x}" for part in read] == [fields[0].lstrip("0") for fields in shown]
+        assert [f"{part.start:08x}-{part.end:08x}" for part in read] == [fields[0] for fields in shown]
         assert [part.permissions for part in read] == [fields[1] for fields in shown]
         assert [part.offset for part in read] == [int(fields[2], 16) for fields in shown]
         assert [part.path for part in read] == [fields[5].rstrip("\n") if len(fields) > 5 else "" for fields in shown]
