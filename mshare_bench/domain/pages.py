@@ -113,7 +113,7 @@ class Run:
         if self.whole and self.step <= span:
             found = self.spans(origin, span)
             return np.array([[found.first, found.last]], np.int64)
-        indices = np.unique((self.pages() + origin) // span)
+        indices = (self.pages() + origin) // span  # ascending as the pages are
         breaks = np.flatnonzero(np.diff(indices) > 1)
         starts = indices[np.concatenate([[0], breaks + 1])]
         ends = indices[np.concatenate([breaks, [len(indices) - 1]])]
