@@ -45,14 +45,10 @@ def read_file(path: str) -> bytes | None:
         raise CapabilityError(f"cannot read {path}: {error.strerror}") from error
     try:
         data = os.read(descriptor, _CHUNK)
-        # A short read is the whole of a small file; only files of several pages need another turn.
-        if len(data) < 2048:
-            return data
-        parts = [data]
-        while data:
-            data = os.read(descriptor, _CHUNK)
-            parts.append(data)
-        return b"".join(parts)
+        # A short read is not the end: the kernel stops before a record (a line with a long path) that does not fit.
+        while more := os.read(descriptor, _CHUNK):
+            data += more
+        return data
     except _GONE:
         return None
     except OSError as error:

@@ -1,3 +1,4 @@
+import ctypes
 import os
 import subprocess
 import sys
@@ -16,6 +17,32 @@ def test_a_large_file_is_read_whole():
     assert len(data) > 3 * 4096
     assert data.count(b"\n") == pytest.approx(lines, rel=0.1)
     assert data.endswith(b"\n")
+
+
+def test_a_short_read_is_not_the_end(tmp_path):
+    # The first lines of maps are short and the next one does not fit beside them into a page: a short read ends there.
+    folder = tmp_path
+    while len(str(folder)) < 4000 - 201:
+        folder = folder / ("x" * 200)
+        folder.mkdir()
+    path = folder / ("x" * (4000 - len(str(folder)) - 1))
+    path.write_bytes(b"\0" * 4096)
+    libc = ctypes.CDLL(None)
+    libc.mmap.restype = ctypes.c_void_p
+    libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_long]
+    libc.munmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
+    addresses = (0x100000, 0x200000, 0x300000)
+    with open(path, "r+b") as file:
+        for address in addresses[:2]:
+            assert libc.mmap(address, 4096, 1, 0x100022, -1, 0) == address
+        assert libc.mmap(addresses[2], 4096, 1, 0x100001, file.fileno(), 0) == addresses[2]
+    try:
+        data = read_file("/proc/self/maps")
+    finally:
+        for address in addresses:
+            libc.munmap(address, 4096)
+    assert data.startswith(b"00100000-")
+    assert data.splitlines()[2].endswith(os.fsencode(path))
 
 
 def test_absent_is_none_and_forbidden_is_an_error_with_the_name(tmp_path):
