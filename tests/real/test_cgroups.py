@@ -154,6 +154,18 @@ def test_v2_goes_below_the_ancestor_that_hands_the_controller_down(monkeypatch, 
     assert made == [None]
 
 
+def test_v1_stays_below_its_own_group(monkeypatch, tmp_path):
+    # A group beside our own would escape the limits that somebody set for us.
+    own = tmp_path / "own"
+    own.write_text("")  # no folder: nothing can be made in it
+    monkeypatch.setattr(module, "own_groups", lambda controller: [own, tmp_path])
+    monkeypatch.setattr(module.Path, "exists", lambda path: True)
+    with memory_cgroup(1 << 20) as group:
+        assert group.path is None
+        assert str(own) in group.reason
+    assert list(tmp_path.iterdir()) == [own]
+
+
 def test_an_entry_that_is_refused_is_named(monkeypatch, tmp_path):
     (tmp_path / "memory.limit_in_bytes").write_text("1\n")
     monkeypatch.setattr(module, "own_groups", lambda controller: [tmp_path])

@@ -94,6 +94,8 @@ def test_the_tightest_group_above_sets_the_room(monkeypatch, tmp_path):
     assert memory_headroom() == (350, outer)
     _write(inner, memory__max=200)
     assert memory_headroom() == (110, inner)
+    _write(inner, memory__max=2000)
+    assert memory_headroom() == (350, outer)
 
 
 def test_v1s_huge_number_is_no_limit(monkeypatch, tmp_path):
