@@ -1,22 +1,29 @@
 """The command line: `mshare-bench VERB ...`. Parses, calls, prints; a verb whose room is not installed is not there."""
 
+import dataclasses
 import importlib.util
 import json
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from mshare_bench.errors import ConfigError, GuardError, MshareBenchError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import pyarrow as pa
     from rich.console import Console
 
     from mshare_bench.config.request import Request
+    from mshare_bench.domain.cell import Cell
+    from mshare_bench.domain.ports import Tables
+    from mshare_bench.report.progress import Shown
     from mshare_bench.study import Observer, Result
+    from mshare_bench.sweep.plan import Plan
 
 __all__ = ["VERBS", "Output", "Verb", "main"]
 
@@ -142,9 +149,9 @@ def _plan(arguments: list[str], output: Output) -> int:
     if output.json:
         output.rows(rows)
     else:
-        from mshare_bench.report.plan import render_plan
+        from mshare_bench.report.plan import print_plan
 
-        render_plan(rows, _console())
+        print_plan(rows, _console())
     return 0
 
 
@@ -167,17 +174,24 @@ def _report(arguments: list[str], output: Output) -> int:
     return 0
 
 
-def _ui(arguments: list[str], output: Output) -> int:
-    from mshare_bench.tracking.mlflow import serve_ui
+def _ui(arguments: list[str], _output: Output) -> int:
+    from mshare_bench.tracking.server import serve_ui
 
-    return int(serve_ui(arguments[0] if arguments else None) or 0)
+    if len(arguments) > 1:
+        raise ConfigError(f"{_PROGRAM} ui {' '.join(arguments)}: say {_PROGRAM} ui [URI]")
+    return serve_ui(arguments[0] if arguments else None)
 
 
 def _sync(arguments: list[str], output: Output) -> int:
     from mshare_bench.study import sync
 
-    link = sync(_only(arguments[:1], "sync", "STORE [URI]"), arguments[1] if len(arguments) > 1 else None)
-    output.say(f"in MLflow: {link}" if link else "nothing to send")
+    uri = arguments.pop() if len(arguments) == 2 else None
+    link = sync(_only(arguments, "sync", "STORE [URI]"), output.note, uri)
+    if link is None:
+        return 1
+    output.say(f"in MLflow: {link}")
+    if output.json:
+        output.rows([{"link": link}])
     return 0
 
 
@@ -188,13 +202,11 @@ def _doctor(arguments: list[str], output: Output) -> int:
         raise ConfigError(f"{arguments[0]}: doctor takes no argument")
     findings = examine()
     if output.json:
-        import dataclasses
-
         output.rows([dataclasses.asdict(one) for one in findings])
     else:
-        from mshare_bench.report.doctor import render_findings
+        from mshare_bench.report.doctor import print_findings
 
-        render_findings(findings, _console())
+        print_findings([dataclasses.asdict(one) for one in findings], _console())
     return 0
 
 
@@ -278,9 +290,39 @@ def _console() -> "Console":
 
 @contextmanager
 def _observed(output: Output) -> "Iterator[Observer]":
-    from mshare_bench.study import Silent
+    """Progress on standard error while the block runs."""
+    with ExitStack() as open_until_done:
+        yield _Watch(output, open_until_done)
 
-    yield Silent()
+
+class _Watch:
+    """Shows how a run goes on; meets `study.Observer`."""
+
+    def __init__(self, output: Output, open_until_done: ExitStack) -> None:
+        self._output = output
+        self._open = open_until_done
+        self._shown: Shown | None = None
+
+    def planned(self, plan: "Plan", todo: "Sequence[Cell]", path: "Path") -> None:
+        """Open the bar."""
+        from mshare_bench.report.progress import progress
+
+        done = len(plan.cells) - len(todo)
+        if done:
+            self.note(f"{path}: {done} of {len(plan.cells)} cells are done")
+        self._shown = self._open.enter_context(progress(len(todo), quiet=self._output.quiet))
+
+    def finished(self, tables: "Tables") -> None:
+        """Move it on, and tell at once what failed."""
+        if self._shown is not None:
+            self._shown.advance(tables)
+
+    def note(self, message: str) -> None:
+        """A line above it."""
+        if self._shown is not None:
+            self._shown.note(message)
+        else:
+            self._output.note(message)
 
 
 def _line(error: BaseException) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from mshare_bench.domain.cell import Cell
-from mshare_bench.domain.ports import Engine, Executor, Tables
+from mshare_bench.domain.ports import Engine, Estimator, Executor, Tables
 from mshare_bench.errors import CapabilityError
 from mshare_bench.sweep.plan import Plan, Refusal
 
@@ -19,11 +19,16 @@ if TYPE_CHECKING:
     from mshare_bench.config.request import PointSet, Request
     from mshare_bench.config.settings import Settings
     from mshare_bench.results.store import Store
+    from mshare_bench.tracking.mlflow import MlflowTracker
 
-__all__ = ["Observer", "Result", "Silent", "load", "plan_of", "run", "run_request"]
+__all__ = ["Observer", "Result", "Silent", "load", "outlook", "plan_of", "run", "run_request", "sync"]
 
 RUNS = "mshare-runs"
 """Folder, in the working directory, of the results of runs without `out=`."""
+
+
+class EstimatingEngine(Engine, Estimator, Protocol):
+    """An engine that says what its cells take: both of ours do."""
 
 
 class Observer(Protocol):
@@ -196,14 +201,68 @@ def run_request(request: "Request", observer: Observer) -> Result:
     from mshare_bench.results.store import Store
 
     settings = request.settings
+    _check_tracking(settings)
     plan = plan_of(request, observer.note)
     with Store.create(_out(settings), settings.name, sweep=plan.digest, config=_record(request)) as store:
         try:
             _run_missing(plan, store, settings, observer)
         finally:  # what finished is kept, also when interrupted
             store.compact()
-        link = _track(store, settings, observer)
+        link = None if settings.tracking == "none" else _tracker(settings).log(store, observer.note)
         return Result(store.path, Store.open(store.path), link, len(plan.refusals))
+
+
+def outlook(request: "Request") -> list[dict[str, Any]]:
+    """Say of every cell of a plan whether it is done, why it would run, and what it takes; runs nothing, writes nothing.
+
+    Returns
+    -------
+    list of dict
+        As `sweep.outlook.rows_of` has them.
+    """
+    from mshare_bench.results.store import Store
+    from mshare_bench.sweep.outlook import Stored, outlook, rows_of
+
+    plan = plan_of(request)
+    estimators, _ = _engines({cell.engine for cell in plan.cells}, request.settings)
+    stored = Stored()
+    if request.settings.out is not None and (Path(request.settings.out) / "store.json").exists():
+        store = Store.open(request.settings.out)
+        columns = (store.table("cells")[name].to_pylist() for name in ("point", "engine", "cell"))
+        cells: dict[tuple[str, str], set[str]] = {}
+        for point, engine, cell in zip(*columns, strict=True):
+            cells.setdefault((point, engine), set()).add(cell)
+        stored = Stored(store.statuses(), {key: frozenset(value) for key, value in cells.items()})
+    return rows_of(outlook(plan, estimators, stored))
+
+
+def sync(path: str | Path, note: Callable[[str], None], uri: str | None = None) -> str | None:
+    """Send to MLflow what is on disk only, exactly once.
+
+    Parameters
+    ----------
+    path
+        Of the store.
+    note
+        Is told what stands in the way.
+    uri
+        Of the tracking server; None for the one that the run named.
+
+    Returns
+    -------
+    str or None
+        Where to look at it; None where the server is away.
+    """
+    from mshare_bench.config.settings import Settings
+    from mshare_bench.results.store import Store
+
+    with Store.open(path, write=True) as store:
+        values = store.info.config.get("values", {})
+        settings = Settings(
+            tracking_uri=values.get("tracking.uri"),
+            tracking_experiment=values.get("tracking.experiment") or Settings().tracking_experiment,
+        )
+        return _tracker(settings, uri).log(store, note)
 
 
 def _fitted(
@@ -288,9 +347,9 @@ def _models() -> dict[str, str]:
     return {"sim": SimEngine.model, "real": RealEngine.model}
 
 
-def _engines(names: set[str], settings: "Settings") -> tuple[dict[str, Engine], dict[str, str]]:
+def _engines(names: set[str], settings: "Settings") -> tuple[dict[str, "EstimatingEngine"], dict[str, str]]:
     """The engines that this machine can start, and why it can't start the others."""
-    engines: dict[str, Engine] = {}
+    engines: dict[str, EstimatingEngine] = {}
     lacking: dict[str, str] = {}
     if "sim" in names:
         from mshare_bench.sim.engine import SimEngine
@@ -332,5 +391,17 @@ def _record(request: "Request") -> dict[str, Any]:
     return {"overrides": list(request.overrides), "values": own}
 
 
-def _track(store: "Store", settings: "Settings", observer: Observer) -> str | None:
-    return None
+def _tracker(settings: "Settings", uri: str | None = None) -> "MlflowTracker":
+    from mshare_bench.mechanisms.registry import mechanisms
+    from mshare_bench.tracking.mlflow import MlflowTracker
+
+    colors = {name: cls.color for name, cls in mechanisms().items()}
+    return MlflowTracker(settings.tracking_experiment, uri or settings.tracking_uri, colors)
+
+
+def _check_tracking(settings: "Settings") -> None:
+    """Say no to an address that is none before anything runs; a server that is away is not an error."""
+    if settings.tracking != "none" and settings.tracking_uri is not None:
+        from mshare_bench.tracking.place import place_of
+
+        place_of(settings.tracking_uri)

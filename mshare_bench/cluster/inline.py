@@ -1,9 +1,9 @@
 """The inline executor: cells run in this process, one batch after the other."""
 
-import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from mshare_bench.cluster.stamp import Where, stamped
+from mshare_bench.cluster.batch import batches, run_batch
+from mshare_bench.cluster.stamp import Where
 from mshare_bench.domain.cell import Cell
 from mshare_bench.domain.ports import Engine, Tables
 
@@ -25,11 +25,10 @@ class InlineExecutor:
         self._where = where
 
     def run(self, cells: Sequence[Cell], engines: Mapping[str, Engine]) -> Iterator[Tables]:
-        """Give every stretch of cells with the same engine to that engine."""
+        """Give every batch to its engine; tables come back batch by batch."""
         where = self._where()
-        for engine, stretch in itertools.groupby(cells, key=lambda cell: cell.engine):
-            for tables in engines[engine].run(tuple(stretch)):
-                yield stamped(tables, where)
+        for engine, batch in batches(cells):
+            yield run_batch(batch, engines[engine], where)
 
     def close(self) -> None:
         """Nothing was started."""

@@ -1,6 +1,6 @@
 """Stamps rows with where they came from: the environment's digest in every cell, its facts in `environments`."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -52,7 +52,7 @@ def stamped(tables: Tables, where: Where) -> dict[str, pa.Table]:
 
 def _rows(env: str, where: Where) -> pa.Table:
     names = sorted(where.facts)
-    columns: dict[str, list[str | None]] = {
+    columns: dict[str, Sequence[str | None]] = {
         "env": [env] * len(names),
         "machine": [where.machine] * len(names),
         "key": names,

@@ -58,7 +58,7 @@ def invoke(arguments: Sequence[str], program: str) -> Invocation | None:
     parser: argparse.ArgumentParser = get_args_parser()
     parser.prog = program
     parser.error = _refuse  # type: ignore[method-assign]
-    args = parser.parse_args(list(arguments))
+    args = parser.parse_intermixed_args(list(arguments))  # -m may stand anywhere
     if args.experimental_rerun is not None:
         raise ConfigError(f"--experimental-rerun={args.experimental_rerun}: a pickle is not read; give the overrides")
     name = args.config_name or "config"

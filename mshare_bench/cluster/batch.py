@@ -1,0 +1,45 @@
+"""Runs one batch of cells with one engine: what every executor does, wherever it does it."""
+
+import itertools
+from collections.abc import Iterator, Sequence
+
+from mshare_bench.cluster.stamp import Where, stamped
+from mshare_bench.domain.cell import Cell
+from mshare_bench.domain.ports import Engine, Tables
+from mshare_bench.results.describe import cell_columns
+from mshare_bench.results.rows import Rows
+
+__all__ = ["SIMULATED_BATCH", "batches", "failed", "run_batch"]
+
+SIMULATED_BATCH = 2048
+"""Simulated cells in a batch at most: large enough for vectorised work, small enough to be on disk soon."""
+
+
+def run_batch(cells: Sequence[Cell], engine: Engine, where: Where) -> Tables:
+    """Run cells and stamp their rows.
+
+    An engine that raises (it should not) costs the cell that made it raise, which becomes a `failed` row; the others run.
+    """
+    try:
+        tables: Tables = Rows.merge(list(engine.run(cells)))
+    except Exception as error:  # whatever an engine or a plug-in raises must not cost the cells beside it
+        if len(cells) == 1:
+            return failed(cells, f"{type(error).__name__}: {error}", where)
+        return Rows.merge([run_batch((cell,), engine, where) for cell in cells])
+    return stamped(tables, where)
+
+
+def failed(cells: Sequence[Cell], reason: str, where: Where) -> Tables:
+    """Rows of cells that did not finish."""
+    rows = Rows()
+    for cell in cells:
+        rows.add("cells", **cell_columns(cell, "failed", " ".join(reason.split())))
+    return stamped(rows.tables(), where)
+
+
+def batches(cells: Sequence[Cell], simulated: int = SIMULATED_BATCH) -> Iterator[tuple[str, tuple[Cell, ...]]]:
+    """Cut cells, in their order, into batches of one engine each; a real cell is a batch of its own."""
+    for engine, stretch in itertools.groupby(cells, key=lambda cell: cell.engine):
+        size = simulated if engine == "sim" else 1
+        while batch := tuple(itertools.islice(stretch, size)):
+            yield engine, batch

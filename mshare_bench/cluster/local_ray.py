@@ -1,0 +1,94 @@
+"""A Ray on this machine alone: lean, on loopback, with no usage reports, put away again with all that it wrote.
+
+Ray listens on loopback only where it takes the machine for one that can't be a cluster, and reads that switch, like all the
+others here, from the environment when it is imported. A token of its own keeps it from writing one into the user's home.
+"""
+
+import logging
+import os
+import secrets
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from mshare_bench.errors import CapabilityError
+
+__all__ = ["REAL_RESOURCE", "local_ray"]
+
+REAL_RESOURCE = "mshare_real"
+"""Custom resource of which every machine has one: real cells run one at a time per machine."""
+
+_OBJECT_STORE_BYTES = 128 << 20
+_LONGEST_FOLDER = 40  # a Unix socket's path holds 107 bytes, Ray's own part of it is about 60
+
+_ENVIRONMENT = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    # Children of a worker would inherit nice 15 and an oom_score_adj of 1000.
+    "RAY_worker_niceness": "0",
+    "RAY_worker_oom_score_adjustment": "0",
+    # Our own guard holds; Ray's counts the whole machine and kills workers whose children use much.
+    "RAY_memory_monitor_refresh_ms": "0",
+    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
+    "RAY_AUTH_MODE": "token",
+}
+
+
+@contextmanager
+def local_ray(cpus: int | None = None) -> Iterator[Any]:
+    """Start Ray and give its module; one that the caller has started already is used and left alone.
+
+    Parameters
+    ----------
+    cpus
+        Of this machine; None for those that this process may use.
+
+    Raises
+    ------
+    CapabilityError
+        When Ray does not start.
+    """
+    started = sys.modules.get("ray")
+    if started is not None and started.is_initialized():
+        yield started
+        return
+    before = {name: os.environ.get(name) for name in (*_ENVIRONMENT, "RAY_AUTH_TOKEN")}
+    os.environ.update(_ENVIRONMENT, RAY_AUTH_TOKEN=secrets.token_hex(32))
+    folder = _folder()
+    try:
+        import ray
+
+        try:
+            ray.init(
+                address="local",
+                num_cpus=cpus or len(os.sched_getaffinity(0)),
+                resources={REAL_RESOURCE: 1},
+                include_dashboard=False,
+                object_store_memory=_OBJECT_STORE_BYTES,
+                log_to_driver=False,
+                configure_logging=False,
+                logging_level=logging.ERROR,
+                _node_ip_address="127.0.0.1",
+                _temp_dir=str(folder),
+            )
+        except Exception as error:  # Ray raises whatever its parts raise
+            raise CapabilityError(f"executor=ray: Ray does not start here ({error}); executor=inline does") from error
+        yield ray
+    finally:
+        ray_module = sys.modules.get("ray")
+        if ray_module is not None:
+            ray_module.shutdown()
+        shutil.rmtree(folder, ignore_errors=True)
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+def _folder() -> Path:
+    base = tempfile.gettempdir()
+    return Path(tempfile.mkdtemp(prefix="mshare-ray-", dir=base if len(base) <= _LONGEST_FOLDER else "/tmp"))
