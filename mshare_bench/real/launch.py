@@ -29,28 +29,24 @@ before it was told to is named in the `CellFailed` that the next call raises; ev
 
 __all__ = ["Binding", "PhaseResults", "ProcessTree", "Spawn"]
 
-import errno
 import mmap
 import os
-import select
-import signal
-import socket
-import subprocess
-import threading
-import time
 from collections.abc import Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from mshare_bench.errors import CapabilityError, CellFailed, ConfigError, MshareBenchError, PlacementError
+from mshare_bench.errors import CellFailed, ConfigError, MshareBenchError
+from mshare_bench.real.agent import failures
 from mshare_bench.real.agent import protocol as p
 from mshare_bench.real.agent.image import Binding, ControlImage, encode
 from mshare_bench.real.agent.locate import agent_path
 from mshare_bench.real.agent.ops import Op, Program
-from mshare_bench.real.agent.protocol import MessageKind, Spawn, Step
+from mshare_bench.real.agent.protocol import MessageKind, Spawn
+from mshare_bench.real.agent.zygote import Zygote
 
 PhaseResults: TypeAlias = NDArray[np.void]
 """Structured array, one entry per agent, with the int64 fields of ``protocol.PHASE_RESULT``:
@@ -58,7 +54,7 @@ PhaseResults: TypeAlias = NDArray[np.void]
 that ended the phase) ``failed_op`` (its place, or -1) ``signal`` ``sequence`` (0: never run)."""
 
 _PREFORK = "prefork"
-_TICK_SECONDS = 1.0
+_IDLE_SECONDS = 60  # after which an idle agent looks for its parent
 
 
 class ProcessTree:
@@ -117,84 +113,61 @@ class ProcessTree:
     ) -> None:
         if agents < 1:
             raise ConfigError(f"agents: {agents} is not a positive number")
+        if parallel is not None and parallel < 1:
+            raise ConfigError(f"parallel: {parallel} is not a positive number")
         self.agents = agents
         self.parallel = parallel if parallel is not None else len(os.sched_getaffinity(0))
         self.timeout = timeout
-        self._spawn = spawn
         everything: list[Program] = [*programs, {_PREFORK: prefork}] if prefork else list(programs)
         image = encode(everything, bindings, agents)
+        program = _indices("assignment", assignment, agents, 0, len(programs))
+        placement = _indices("binding", binding, agents, -1, len(bindings))
+        path = agent_path()
+
         self._layout = image.layout
-        self._closed = False
         self._activity = "start"
-        self._sequence_seen = 0
+        self._broken: MshareBenchError | None = None
+        self._zygote: Zygote | None = None
+        self._control = os.memfd_create("mshare-control")
         try:
-            self._open_control(image, fds, cgroup, nice, oom_score_adj)
+            self._fill_control(image, spawn, cgroup, nice, oom_score_adj)
             heads = self._records["head"]
             heads["index"] = np.arange(agents + 1)
-            heads["program"][:agents] = _indices("assignment", assignment, agents, 0, len(programs))
-            heads["program"][agents] = len(everything) - 1
-            heads["placement"][:agents] = _indices("binding", binding, agents, -1, len(bindings))
-            heads["placement"][agents] = -1
-            self._start(fds)
+            heads["program"] = [*program, len(everything) - 1]
+            heads["placement"] = [*placement, -1]
+            self._zygote = Zygote(Path(path), self._control, image.total_bytes, fds)
+            self._wait(MessageKind.READY, timeout)
         except BaseException:
             self.close()
             raise
 
-    # -- life ----------------------------------------------------------------------------------------------------
-
-    def _open_control(
+    def _fill_control(
         self,
         image: ControlImage,
-        fds: Sequence[int],
+        spawn: Spawn,
         cgroup: str | os.PathLike[str] | None,
         nice: int | None,
         oom_score_adj: int | None,
     ) -> None:
-        self._event = -1
-        self._socket: socket.socket | None = None
-        self._process: subprocess.Popen[bytes] | None = None
-        self._control = os.memfd_create("mshare-control")
         os.ftruncate(self._control, image.total_bytes)
         memory = mmap.mmap(self._control, image.total_bytes)
         memory[: len(image.prefix)] = image.prefix
-        self._header = np.frombuffer(memory, dtype=p.HEADER, count=1)[0:1]
-        self._records = np.frombuffer(
-            memory, dtype=image.layout.record, count=self.agents + 1, offset=image.records_offset
-        )
-        path = os.fsencode(cgroup) if cgroup is not None else b""
-        if len(path) >= p.PATH_BYTES:
+        self._header = np.frombuffer(memory, dtype=p.HEADER, count=1)
+        self._records = np.frombuffer(memory, image.layout.record, self.agents + 1, image.records_offset)
+        self._cgroup = os.fsencode(cgroup) if cgroup is not None else b""
+        if len(self._cgroup) >= p.PATH_BYTES:
             raise ConfigError(f"cgroup: the path is longer than {p.PATH_BYTES - 1} bytes")
-        self._header["spawn"] = self._spawn
-        self._header["cgroup_path"] = path
-        self._header["set_nice"] = nice is not None
-        self._header["nice"] = nice or 0
-        self._header["set_oom_score"] = oom_score_adj is not None
-        self._header["oom_score"] = oom_score_adj or 0
-        self._header["idle_seconds"] = 60
-
-    def _start(self, fds: Sequence[int]) -> None:
-        path = agent_path()
-        self._event = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self._socket = ours
-        with theirs:
-            # The parent-death signal follows the thread that forked; only the main one lives as long as the process.
-            in_main = threading.current_thread() is threading.main_thread()
-            passed = [self._control, theirs.fileno(), self._event]
-            arguments = [self._control, len(self._records.base.obj), theirs.fileno(), self._event]  # type: ignore[union-attr]
-            try:
-                self._process = subprocess.Popen(
-                    [str(path), *map(str, [*arguments, os.getpid(), int(in_main)])],
-                    stdin=subprocess.DEVNULL,
-                    stdout=subprocess.DEVNULL,
-                    stderr=subprocess.DEVNULL,
-                    env={},
-                    pass_fds=[*passed, *fds],
-                    start_new_session=True,
-                )
-            except OSError as error:
-                raise CapabilityError(f"the agent {path} can't be started: {error.strerror}") from error
-        self._wait(MessageKind.READY, self.timeout)
+        values = {
+            "spawn": spawn,
+            "cgroup_path": self._cgroup,
+            "set_nice": nice is not None,
+            "nice": nice or 0,
+            "set_oom_score": oom_score_adj is not None,
+            "oom_score": oom_score_adj or 0,
+            "idle_seconds": _IDLE_SECONDS,
+        }
+        for name, value in values.items():
+            self._header[name] = value
 
     def __enter__(self) -> Self:
         return self
@@ -206,31 +179,12 @@ class ProcessTree:
 
     def close(self) -> None:
         """Kill whatever is left and wait until it is gone; may be called again."""
-        if self._closed:
-            return
-        self._closed = True
-        process = self._process
-        if process is not None:
-            try:
-                self._send(MessageKind.QUIT)
-                process.wait(self.timeout)
-            except (CellFailed, subprocess.TimeoutExpired):
-                process.kill()
-                process.wait()
-                self._await_orphans()
-        if self._socket is not None:
-            self._socket.close()
-        for fd in (self._event, self._control):
-            if fd >= 0:
-                os.close(fd)
-
-    def _await_orphans(self) -> None:
-        """Wait for agents that die because the zygote was killed: its end of the socket is theirs too."""
-        if self._socket is None:
-            return
-        poll = select.poll()
-        poll.register(self._socket, 0)
-        poll.poll(10_000)
+        if self._zygote is not None:
+            self._zygote.close()
+            self._zygote = None
+        if self._control >= 0:
+            os.close(self._control)
+            self._control = -1
 
     # -- commands ------------------------------------------------------------------------------------------------
 
@@ -242,8 +196,7 @@ class ProcessTree:
     @property
     def zygote_pid(self) -> int:
         """Process id of the zygote: an idle process like an agent, without a program."""
-        assert self._process is not None
-        return self._process.pid
+        return self._open().pid
 
     @property
     def pids(self) -> NDArray[np.int32]:
@@ -268,7 +221,7 @@ class ProcessTree:
         self._wait(None, timeout)
         failed = int(self._header["failed_step"][0])
         if failed:
-            raise self._failure(failed, int(self._header["failed_errno"][0]), int(self._header["failed_agent"][0]))
+            raise self._step_failed(failed, int(self._header["failed_errno"][0]), int(self._header["failed_agent"][0]))
         return self._results(0, 0, self.agents)
 
     def run(
@@ -320,7 +273,7 @@ class ProcessTree:
         results = self._results(len(self.phases) - 1, 0, self.agents)
         for agent in np.flatnonzero(results["signal"])[:1]:
             raise CellFailed(
-                f"agent {agent} of {self.agents} was killed by {_signal_name(results['signal'][agent])} in exit"
+                f"agent {agent} of {self.agents} was killed by {failures.signal_name(results['signal'][agent])} in exit"
             )
         return results
 
@@ -349,101 +302,63 @@ class ProcessTree:
         table: PhaseResults = self._records["phases"][lo:hi, phase].copy()
         return table
 
+    def _open(self) -> Zygote:
+        if self._zygote is None:
+            raise CellFailed("the process tree is closed")
+        return self._zygote
+
     def _send(self, kind: MessageKind, a: int = 0, b: int = 0, c: int = 0, d: int = 0) -> None:
-        assert self._socket is not None
+        zygote = self._open()
+        if self._broken is not None:
+            raise CellFailed(str(self._broken))
         try:
-            self._socket.send(p.MESSAGE.pack(kind, a, b, c, d))
+            zygote.send(kind, a, b, c, d)
         except OSError as error:
-            raise self._zygote_gone() from error
+            raise failures.zygote_gone(zygote.exit_code(), self._activity) from error
 
     def _wait(self, reply: MessageKind | None, timeout: float | None) -> None:
-        """Wait for the zygote's reply or, where there is none, for the agents' tick."""
-        assert self._socket is not None
-        assert self._process is not None
-        limit = self.timeout if timeout is None else timeout
-        deadline = time.monotonic() + limit
-        poll = select.poll()
-        poll.register(self._socket, select.POLLIN)
-        poll.register(self._event, select.POLLIN)
-        while True:
-            left = deadline - time.monotonic()
-            if left <= 0:
-                raise self._late(limit)
-            for fd, _ in poll.poll(1000 * min(left, _TICK_SECONDS)):
-                if fd == self._event:
-                    os.eventfd_read(self._event)
-                    if reply is None:
-                        return
-                elif self._read() == reply:
-                    return
-            if self._process.poll() is not None:
-                raise self._zygote_gone()
+        """Wait for the zygote's reply or, where there is none, for the agents' tick.
 
-    def _read(self) -> MessageKind:
-        assert self._socket is not None
+        After a failure the state of the agents is unknown: every later command fails alike, and only `close` is left.
+        """
+        zygote, limit = self._open(), self.timeout if timeout is None else timeout
         try:
-            packet = self._socket.recv(p.MESSAGE.size)
-        except ConnectionError:
-            packet = b""
-        if not packet:
-            raise self._zygote_gone()
-        kind, a, b, c, _ = p.MESSAGE.unpack(packet)
-        if kind == MessageKind.DIED:
-            raise self._died(a, b, c)
-        if kind == MessageKind.FAILED:
-            raise self._failure(a, b, c)
-        return MessageKind(kind)
+            packet = zygote.receive(limit)
+            if packet.kind == MessageKind.DIED:
+                raise failures.died(packet.a, self.agents, packet.b, packet.c, self._activity)
+            if packet.kind == MessageKind.FAILED:
+                raise self._step_failed(packet.a, packet.b, packet.c)
+            if packet.kind != reply:
+                raise CellFailed(f"the zygote answered {packet.kind!r} to {self._activity!r}")
+        except MshareBenchError as error:
+            self._broken = error
+            raise
+        except TimeoutError as error:
+            self._broken = self._late(limit)
+            raise self._broken from error
+        except ConnectionError as error:
+            self._broken = failures.zygote_gone(zygote.exit_code(), self._activity)
+            raise self._broken from error
 
     # -- what went wrong -----------------------------------------------------------------------------------------
 
     def _name(self, agent: int) -> str:
         return f"agent {agent} of {self.agents}" if agent < self.agents else "the zygote"
 
-    def _died(self, agent: int, pid: int, status: int) -> CellFailed:
-        who = f"{self._name(agent)} (pid {pid})" if agent >= 0 else f"an agent (pid {pid})"
-        if os.WIFSIGNALED(status):
-            how = f"was killed by {_signal_name(os.WTERMSIG(status))}"
-        else:
-            how = f"exited with code {os.waitstatus_to_exitcode(status)}"
-        return CellFailed(f"{who} {how}; the last command was {self._activity!r}")
-
-    def _zygote_gone(self) -> CellFailed:
-        assert self._process is not None
-        try:
-            code = self._process.wait(5)
-        except subprocess.TimeoutExpired:
-            return CellFailed(f"the zygote hung up; the last command was {self._activity!r}")
-        how = f"was killed by {_signal_name(-code)}" if code < 0 else f"exited with code {code}"
-        return CellFailed(f"the zygote {how}; the last command was {self._activity!r}")
+    def _step_failed(self, step: int, code: int, agent: int) -> MshareBenchError:
+        binding = int(self._records["head"]["placement"][agent]) if 0 <= agent < self.agents else -1
+        return failures.step_failed(step, code, self._name(agent), binding, os.fsdecode(self._cgroup))
 
     def _late(self, limit: float) -> CellFailed:
         message = f"{self._activity!r} did not finish within {limit:g} s"
         if self._activity in self.phases:
             lo, hi = (int(self._header[key][0]) for key in ("lo", "hi"))
             done = self._results(self._phase(self._activity), lo, hi)["sequence"] == self._header["sequence"][0]
-            if not done.all() and len(done):
+            if len(done) and not done.all():
                 first = lo + int(np.argmin(done))
                 pid = int(self._records["head"]["pid"][first])
                 message += f": {int(done.sum())} of {hi - lo} agents did; the first that did not is {first} (pid {pid})"
         return CellFailed(message)
-
-    def _failure(self, step: int, code: int, agent: int) -> MshareBenchError:
-        reason = f"{errno.errorcode.get(code, code)} ({os.strerror(code)})"
-        binding = self._records["head"]["placement"][agent] if 0 <= agent < self.agents else -1
-        match step:
-            case Step.CGROUP:
-                path = bytes(self._header["cgroup_path"][0]).decode(errors="replace")
-                return CapabilityError(f"the agents can't join the cgroup {path}: {reason}")
-            case Step.NICE | Step.OOM_SCORE:
-                return CapabilityError(f"{Step(step).name.lower()} of the agents can't be set: {reason}")
-            case Step.AFFINITY | Step.MEMPOLICY:
-                what = "CPUs" if step == Step.AFFINITY else "memory policy"
-                return PlacementError(f"{what} of binding {binding}, first used by {self._name(agent)}: {reason}")
-            case Step.CLONE:
-                hint = "; see pid_max, RLIMIT_NPROC and the cgroup's pids.max" if code == errno.EAGAIN else ""
-                return CellFailed(f"launch stopped at {self._name(agent)}: {reason}{hint}")
-            case _:
-                return CellFailed(f"the zygote failed at {Step(step).name.lower()}: {reason}")
 
     def _raise_errors(self, phase: str, lo: int, results: PhaseResults) -> None:
         bad = np.flatnonzero(results["error"])
@@ -451,8 +366,8 @@ class ProcessTree:
             place = int(bad[0])
             code, op = int(results["error"][place]), int(results["failed_op"][place])
             raise CellFailed(
-                f"{phase}: op {op} of {self._name(lo + place)} failed with "
-                f"{errno.errorcode.get(code, code)} ({os.strerror(code)}); so it went for {len(bad)} of {len(results)}"
+                f"{phase}: op {op} of {self._name(lo + place)} failed with {failures.errno_text(code)}; "
+                f"so it went for {len(bad)} of {len(results)}"
             )
 
 
@@ -466,10 +381,3 @@ def _indices(name: str, given: ArrayLike | None, agents: int, low: int, count: i
     if indices.min() < low or indices.max() >= count:
         raise ConfigError(f"{name}: {indices.min()}..{indices.max()} is not within {low}..{count - 1}")
     return indices
-
-
-def _signal_name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"

@@ -64,6 +64,7 @@ def _flags(op: o.Op, listed: bool = False) -> p.Flag:
         flags |= p.Flag.LIST
     if isinstance(op, o.Touch):
         flags |= (p.Flag.WRITE if op.write else p.Flag(0)) | (p.Flag.ADD_AGENT if op.add_agent else p.Flag(0))
+        flags |= p.Flag.NUMBER if op.number else p.Flag(0)
     if isinstance(op, o.Fork) and op.stay:
         flags |= p.Flag.STAY
     return flags

@@ -28,6 +28,18 @@ static long map(const struct op *op, struct op_result *result)
 	return 0;
 }
 
+/* Contents that differ from page to page and are the same in every process: what KSM merges. */
+static void touch_numbered(const struct op *op)
+{
+	const u32 *list = tree.lists + op->offset;
+
+	for (u64 i = 0; i < op->count; i++) {
+		u64 page = op->flags & FLAG_LIST ? list[i] : op->first + i * op->step;
+
+		*(volatile u64 *)(op->address + page * op->stride) = page + 1;
+	}
+}
+
 /* The loops that are timed: nothing in them but the index and the access. */
 static void touch(const struct op *op, u8 value)
 {
@@ -210,6 +222,8 @@ static long run_op(struct record *record, const struct op *op, u32 sequence, str
 	case OP_TOUCH:
 		if (op->flags & FLAG_GUARDED)
 			touch_guarded(op, value, result);
+		else if (op->flags & FLAG_NUMBER)
+			touch_numbered(op);
 		else
 			touch(op, value);
 		return 0;

@@ -1,7 +1,7 @@
 /*
  * What the controller (Python) and the zygote and its agents share: the layout of the control memory.
  *
- * mshare_bench/real/agent/protocol.py says the same for Python; tests/real/test_agent_protocol.py compares the two, and
+ * mshare_bench/real/agent/protocol.py says the same for Python; tests/real/agent/test_protocol.py compares the two, and
  * the zygote refuses a controller whose sizes are not its own.
  *
  *   header | turns | spans | result bases | ops | placements | page lists | (2 MiB boundary) records
@@ -51,6 +51,7 @@ enum op_flag {
 	FLAG_WRITE = 2,       /* the touch stores a byte instead of loading one */
 	FLAG_LIST = 4,        /* pages come from the page lists, not from first/step */
 	FLAG_ADD_AGENT = 8,   /* the byte stored is value + index of the agent */
+	FLAG_NUMBER = 32,     /* the touch stores the number of its page, plus one, in eight bytes */
 	FLAG_STAY = 16,       /* the forked child waits for OP_JOIN */
 };
 

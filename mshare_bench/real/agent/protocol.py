@@ -71,6 +71,7 @@ class Flag(IntFlag):
     LIST = 4
     ADD_AGENT = 8
     STAY = 16
+    NUMBER = 32
 
 
 class MessageKind(IntEnum):
