@@ -10,7 +10,7 @@ from typing import Any
 
 from mshare_bench.domain.access import AccessPattern
 from mshare_bench.domain.geometry import X86_64, Geometry
-from mshare_bench.domain.pages import PageSet
+from mshare_bench.domain.pages import EMPTY, PageSet
 from mshare_bench.domain.units import GIB, format_size
 from mshare_bench.errors import ConfigError
 
@@ -150,6 +150,22 @@ class Workload:
     def region(self, name: str) -> Region:
         """Look a region up by its name."""
         return next(region for region in self.regions if region.name == name)
+
+    def writing_all(self) -> "Workload":
+        """The same with every touched page written: private memory has no data before its process writes it."""
+        groups = tuple(
+            replace(
+                group,
+                cohorts=tuple(
+                    Cohort(
+                        one.processes, tuple(replace(touch, written=touch.touched, read=EMPTY) for touch in one.touches)
+                    )
+                    for one in group.cohorts
+                ),
+            )
+            for group in self.groups
+        )
+        return replace(self, groups=groups)
 
 
 @dataclass(frozen=True, slots=True)

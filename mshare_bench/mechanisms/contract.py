@@ -68,6 +68,10 @@ class Traits:
         Bytes of address space that one linking fault attaches (shared tables); 0 where nothing is linked.
     metadata_per_page
         Bytes kept beside every touched page (KSM's rmap items).
+    merged
+        Equal private pages are merged afterwards, so many mappings to a frame at most; 0: not merged.
+    resident
+        Its data is in memory before anybody touches it, whatever `populate` says (a file's page cache).
     basis
         What the rows are: `exact`, `conditioned` or `hypothetical`.
     """
@@ -77,10 +81,12 @@ class Traits:
     inherited: Literal["refault", "copied", "shared"] | None = None
     link: int = 0
     metadata_per_page: int = 0
+    merged: int = 0
+    resident: bool = False
     basis: Literal["exact", "conditioned", "hypothetical"] = "exact"
 
 
-@dataclass(slots=True)
+@dataclass
 class Backing:
     """What a real region is made of: an open file to map, a System V segment, or (neither) anonymous memory.
 
@@ -90,6 +96,10 @@ class Backing:
     fd: int = -1
     shmid: int = -1
     offset: int = 0
+
+    def held_bytes(self) -> int | None:
+        """Bytes of data that it holds now; None where it can't tell."""
+        return os.fstat(self.fd).st_blocks * 512 if self.fd >= 0 else None
 
     def close(self) -> None:
         """Give it back; processes that have it mapped keep it until they end."""
@@ -116,6 +126,8 @@ class Recipe:
         Mapped and touched by the parent before it forks the processes.
     knobs
         Kernel knobs that must have these values meanwhile (journalled, put back): `{"shmem_enabled": "advise"}`.
+    merge
+        Wait until KSM has scanned and merged everything before the counters are read.
     hugepages
         Size in bytes of the preallocated huge pages that it needs, one per that many bytes of the region; 0 for none.
     """
@@ -125,6 +137,7 @@ class Recipe:
     advise_splits: tuple[tuple[int, int, int], ...] = ()
     spawn: Literal["fork", "clone_vm", "thread"] = "fork"
     inherited: bool = False
+    merge: bool = False
     knobs: Mapping[str, str] = field(default_factory=dict)
     hugepages: int = 0
 

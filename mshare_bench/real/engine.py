@@ -1,5 +1,7 @@
 """The real engine: process groups on the running kernel, measured by the kernel's own counters."""
 
+import contextlib
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -10,9 +12,11 @@ from numpy.typing import NDArray
 from mshare_bench.domain.cell import Cell, Point
 from mshare_bench.domain.geometry import X86_64, Geometry
 from mshare_bench.domain.ports import Estimate, Tables
+from mshare_bench.domain.units import MIB, format_size
 from mshare_bench.errors import CapabilityError, CellFailed, ConfigError, GuardError
-from mshare_bench.mechanisms.contract import Mechanism, Recipe
+from mshare_bench.mechanisms.contract import Mechanism, Recipe, Traits
 from mshare_bench.real.agent.protocol import Spawn
+from mshare_bench.real.cgroups import MemoryGroup, memory_cgroup
 from mshare_bench.real.guard import AGENT_BYTES, DEFAULT_RESERVE_BYTES, Need, guard
 from mshare_bench.real.knobs import Knob, More, knobs, knobs_set, nr_hugepages
 from mshare_bench.real.measure import Measurement, Times, measure, page_table_noise
@@ -21,6 +25,7 @@ from mshare_bench.results.describe import cell_columns
 from mshare_bench.results.rows import Rows
 from mshare_bench.results.schema import PHASES, TIMED_PHASES
 from mshare_bench.sim.accounting import Account, account, mechanism_of
+from mshare_bench.sim.tables import mappers
 
 __all__ = ["RealEngine", "RealOptions"]
 
@@ -94,13 +99,17 @@ class RealEngine:
         shared = not expected.traits.one_mm and self._shares_tables(point, mechanism)
         if shared and self._noise is None:
             self._noise = page_table_noise()
-        with knobs_set(_knobs(point, recipes)):
+        with knobs_set(_knobs(point, recipes)), self._cgroup(point, expected) as group:
             backed = open_backings(point, mechanism, self._geometry)
             try:
-                result = self._measure(point, backed, expected, shared)
+                result = self._measure(point, backed, expected, shared, group)
             finally:
                 close_backings(backed)
-        self._rows(cell, result, shared, rows)
+        self._rows(cell, result, expected.traits, shared, rows)
+
+    def _cgroup(self, point: Point, expected: Account) -> contextlib.AbstractContextManager[MemoryGroup]:
+        """A memory cgroup around the agents, the controller outside; where none can be had, one without a path."""
+        return memory_cgroup(self._need(point, expected).total_bytes + self._options.reserve // 2)
 
     def _refuse(self, point: Point) -> None:
         from mshare_bench.workloads.registry import workloads
@@ -147,23 +156,30 @@ class RealEngine:
         placed = placed_regions(point.workload, point.offset, self._geometry)
         return any(one.shared for each in placed for one in mechanism.extents(each, point.page, self._geometry))
 
-    def _measure(self, point: Point, backed: Sequence[Backed], expected: Account, shared: bool) -> Measurement:
-        populate = point.populate == "controller" and expected.traits.data != "private"
-        casting = cast(point, backed, populate)
-        fds = [backing.fd for one in backed for backing in one.instances if backing.fd >= 0]
+    def _measure(
+        self, point: Point, backed: Sequence[Backed], expected: Account, shared: bool, group: MemoryGroup
+    ) -> Measurement:
+        traits = expected.traits
+        casting = cast(point, backed, traits)
         # Fault-around leaves out pages that another process holds locked at that moment: processes that read side by side
         # take more faults than each would alone (seen: 5,286 for 3,072). So they take turns where windows matter.
         windows = expected.total("minor_faults") < touched_pages(point)
+        there = point.populate == "controller" or traits.resident
+        if traits.inherited and there:
+            fill(backed)
         return measure(
             casting,
-            fds,
+            backed,
+            traits,
             _SPAWN[backed[0].recipe.spawn],
-            one_by_one=windows or not populate or shared or expected.traits.one_mm,
+            one_by_one=windows or not there or shared or traits.one_mm,
+            cgroup=group.procs,
+            oom_kills=group.oom_kills,
             parallel=self._options.parallel,
             timeout=self._options.timeout,
         )
 
-    def _rows(self, cell: Cell, result: Measurement, shared: bool, rows: Rows) -> None:
+    def _rows(self, cell: Cell, result: Measurement, traits: Traits, shared: bool, rows: Rows) -> None:
         total = result.page_tables_bytes if shared else result.vm_pte_bytes
         touch = result.phases["touch"]
         columns: dict[str, Any] = {
@@ -171,25 +187,55 @@ class RealEngine:
             "page_table_source": ("PageTables" if shared else "VmPTE") if total is not None else None,
             "page_table_noise_bytes": self._noise if shared else 0,
             "data_bytes": result.data_bytes,
-            "minor_faults": int(touch.minor_faults.sum()),
+            "metadata_bytes": result.metadata_bytes,
+            "minor_faults": int(touch.minor_faults.sum()) + result.parent_faults,
             "basis": "measured",
         }
         for phase in TIMED_PHASES:
             if phase in result.phases:
-                columns |= _median(phase, result.phases[phase].duration_ns)
+                columns |= _median(phase, _own(phase, result.phases[phase], traits))
+        if traits.inherited:
+            columns |= _median("fork", result.phases["launch"].duration_ns)
         rows.add("cells", **cell_columns(cell), **columns)
+        self._regions(cell, result, traits, columns, rows)
         self._long_tables(cell, result, rows)
+
+    def _regions(self, cell: Cell, result: Measurement, traits: Traits, columns: Mapping[str, Any], rows: Rows) -> None:
+        """By region the kernel tells only what is asked of one region alone; else null."""
+        regions = cell.point.workload.regions
+        backing = mechanism_of(cell.point).name
+        if result.pmd_mapped_bytes is not None:
+            backing += f", FilePmdMapped {format_size(result.pmd_mapped_bytes)}"
+        for region in regions:
+            alone = {
+                name: columns[name] if len(regions) == 1 else None
+                for name in ("page_table_bytes", "data_bytes", "minor_faults")
+            }
+            rows.add(
+                "regions",
+                cell=cell.digest,
+                repeat=cell.repeat,
+                region=region.name,
+                backing=backing,
+                region_bytes=region.size * region.instances,
+                mappers=mappers(cell.point.workload, region.name),
+                **alone,
+            )
 
     def _long_tables(self, cell: Cell, result: Measurement, rows: Rows) -> None:
         key = {"cell": cell.digest, "repeat": cell.repeat}
-        start = 0
+        # An inherited workload's first process is the parent, which no phase of the children shows.
+        start = cell.point.workload.processes - len(result.phases["launch"].duration_ns)
+        skipped, start = start, 0
         for number, group in enumerate(cell.point.workload.groups):
-            end = start + group.processes
+            end = start + group.processes - (skipped if number == 0 else 0)
             rows.add(
                 "groups", **key, group=group.name, role=group.role, processes=group.processes, machine=cell.machine
             )
             for phase, times in result.phases.items():
                 own = times.duration_ns[start:end]
+                if not len(own):
+                    continue
                 rows.add("phases", **key, group=group.name, phase=phase, order=PHASES.index(phase),
                          **_spread(own, times, start, end, first=number == 0))  # fmt: skip
                 self._samples({**key, "group": group.name, "phase": phase}, own, rows)
@@ -202,6 +248,21 @@ class RealEngine:
         elif self._options.samples == "quantiles":
             for mille, value in zip(_QUANTILES, np.quantile(durations, np.array(_QUANTILES) / 1000), strict=True):
                 rows.add("samples", **key, process=mille, value_ns=float(value))
+
+
+def fill(backed: Sequence[Backed]) -> None:
+    """Write files of inherited regions before anybody maps them: the populator would come too late."""
+    chunk = bytes([1]) * MIB
+    for one in backed:
+        for backing in one.instances:
+            for offset in range(0, one.placed.region.size if backing.fd >= 0 else 0, MIB):
+                os.pwrite(backing.fd, chunk[: one.placed.region.size - offset], offset)
+
+
+def _own(phase: str, times: Times, traits: Traits) -> NDArray[np.int64]:
+    """Times of those that did it: on one address space the first maps, protects and unmaps for all."""
+    first_only = traits.one_mm and phase in ("attach", "protect", "unmap")
+    return times.duration_ns[:1] if first_only else times.duration_ns
 
 
 def resized(point: Point, processes: int) -> Point:

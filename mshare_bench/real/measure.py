@@ -2,29 +2,44 @@
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mshare_bench.errors import CellFailed
+from mshare_bench.mechanisms.contract import Traits
 from mshare_bench.real.agent.protocol import Spawn
+from mshare_bench.real.counters.ksm import RMAP_ITEM_BYTES, ksm_state, process_ksm_state
 from mshare_bench.real.counters.page_tables import settle
-from mshare_bench.real.counters.vmpte import vm_pte_bytes
-from mshare_bench.real.counters.vmstat import oom_kills
+from mshare_bench.real.counters.smaps import mappings
+from mshare_bench.real.counters.vmpte import vm_bytes
 from mshare_bench.real.launch import Binding, ProcessTree
-from mshare_bench.real.programs import Casting
+from mshare_bench.real.programs import Backed, Casting
 
 __all__ = ["Measurement", "Times", "measure", "page_table_noise"]
 
 _QUIET_S = 0.05
 _NOISE_READINGS = 5
+_MERGE_SCANS = 3
+"""Full scans after which everything equal is merged: one notes checksums, one fills the trees, one merges what came late."""
 
 
 @dataclass(frozen=True, slots=True)
 class Times:
-    """One phase: what each process took and its faults; arrays of shape (processes,), and the wall time of all."""
+    """One phase: what each process took, and its faults.
+
+    Attributes
+    ----------
+    duration_ns, minor_faults
+        Shape (processes,).
+    wall_ns
+        From the first start to the last end.
+    page_table_bytes
+        Page tables after it; None where they were not read.
+    """
 
     duration_ns: NDArray[np.int64]
     minor_faults: NDArray[np.int64]
@@ -39,11 +54,15 @@ class Measurement:
     Attributes
     ----------
     vm_pte_bytes
-        `VmPTE` over all address spaces after touch, less what they had before attach.
+        `VmPTE` over all address spaces after touch, less what they are without the regions.
     page_tables_bytes
         The same by the machine's `PageTables`; None where it can't be read.
-    data_bytes
-        Bytes that the backing files hold.
+    data_bytes, metadata_bytes
+        The data in all its copies; what KSM keeps beside it. None where it was not read.
+    parent_faults
+        Faults of the parent before it forked the others.
+    pmd_mapped_bytes
+        Bytes of a file that PMD entries map, in the first process: the condition of a file's prediction.
     phases
         By phase, in order.
     """
@@ -51,16 +70,21 @@ class Measurement:
     vm_pte_bytes: int = 0
     page_tables_bytes: int | None = None
     data_bytes: int | None = None
+    metadata_bytes: int | None = None
+    parent_faults: int = 0
+    pmd_mapped_bytes: int | None = None
     phases: dict[str, Times] = field(default_factory=dict)
 
 
 def measure(
     casting: Casting,
-    fds: Sequence[int],
+    backed: Sequence[Backed],
+    traits: Traits,
     spawn: Spawn,
     *,
     one_by_one: bool,
-    cgroup: str | None = None,
+    cgroup: Path | None = None,
+    oom_kills: Callable[[], int | None] = lambda: None,
     parallel: int | None = None,
     timeout: float = 120.0,
 ) -> Measurement:
@@ -71,70 +95,76 @@ def measure(
     one_by_one
         Whether one process touches after the other, because the counts depend on the order: data that is not there beforehand,
         tables that all share.
-    cgroup
-        Path of the `procs` file of the cgroup that the agents join.
+    cgroup, oom_kills
+        The `procs` file of the cgroup that the agents join, and how many of its processes the OOM killer took so far.
 
     Raises
     ------
     CellFailed
         When an agent dies, a wait times out, or the OOM killer was at work meanwhile.
     """
-    processes = len(casting.assignment) - 1
+    agents = casting.agents
     cpus = sorted(os.sched_getaffinity(0))
-    # An agent hands its turn to the one `parallel` places on, so each of these chains stays on one CPU.
-    bindings = [Binding(cpus=frozenset({cpu})) for cpu in cpus]
-    placement = np.arange(processes + 1) % len(cpus)
-    parallel = min(parallel or len(cpus), processes)
+    parallel = min(parallel or len(cpus), agents)
     touching = 1 if one_by_one else parallel
     killed_before = oom_kills()
     result = Measurement()
     with ProcessTree(
         casting.programs,
-        processes + 1,
+        agents + 1,
         casting.assignment,
-        fds=fds,
+        fds=[backing.fd for one in backed for backing in one.instances if backing.fd >= 0],
         spawn=spawn,
         parallel=parallel,
-        bindings=bindings,
-        binding=placement,
+        # An agent hands its turn to the one `parallel` places on, so each of these chains stays on one CPU.
+        bindings=[Binding(cpus=frozenset({cpu})) for cpu in cpus],
+        binding=np.arange(agents + 1) % len(cpus),
+        prefork=casting.prefork,
         cgroup=cgroup,
         nice=0,
         timeout=timeout,
     ) as tree:
-        launched = tree.launch()[:processes]
-        result.phases["launch"] = _times(launched)
-        tree.run("populate", processes, processes + 1, parallel=1)
-        distinct = spawn == Spawn.FORK
-        pids = [int(pid) for pid in (tree.pids[:processes] if distinct else tree.pids[:1])]
-        own_before, all_before = vm_pte_bytes(pids, distinct=True), _settled()
-        attached = tree.run("attach", 0, processes)
-        result.phases["attach"] = _times(attached, 0)
-        written = tree.run("write", 0, processes, parallel=touching)
-        read = tree.run("read", 0, processes, parallel=touching)
-        result.vm_pte_bytes = vm_pte_bytes(pids, distinct=True) - own_before
-        all_after = _settled()
+        parent = [tree.zygote_pid] if casting.prefork else []
+        parent_before = _vm_pte(parent)
+        if parent:
+            result.parent_faults = int(tree.run_prefork()["minor_faults"].sum())
+        result.phases["launch"] = _times(tree.launch()[:agents])
+        tree.run("populate", agents, agents + 1, parallel=1)
+        pids = [int(pid) for pid in (tree.pids[:agents] if spawn == Spawn.FORK else tree.pids[:1])]
+        before, all_before = _vm_pte(pids), _settled()
+        result.phases["attach"] = _times(tree.run("attach", 0, agents))
+        written = tree.run("write", 0, agents, parallel=touching)
+        read = tree.run("read", 0, agents, parallel=touching)
+        if traits.merged:
+            _wait_until_merged(timeout)
+        after, all_after = _vm_pte(pids), _settled()
         if all_before is not None and all_after is not None:
             result.page_tables_bytes = all_after - all_before
-        result.data_bytes = _held(fds)
-        result.phases["touch"] = _touch_times(written, read, result.vm_pte_bytes)
+        # The populator is a child as well: it holds its share of what is inherited.
+        heirs = [*parent, *map(int, tree.pids[agents:])] if parent else []
+        _read_data(result, [*pids, *heirs], backed, traits)
+        parent_after = _vm_pte(parent)
         for phase in ("protect", "unmap"):
-            result.phases[phase] = _times(tree.run(phase, 0, processes))
-        result.phases["exit"] = _times(tree.exit()[:processes])
+            result.phases[phase] = _times(tree.run(phase, 0, agents))
+        # What is inherited is there from the start: without it, a process has what it has left after it let go.
+        without = _vm_pte(pids) if parent else before
+        result.vm_pte_bytes = after - without + parent_after - parent_before
+        result.phases["touch"] = _touch_times(written, read, result.vm_pte_bytes)
+        result.phases["exit"] = _times(tree.exit()[:agents])
     killed = oom_kills()
     if killed is not None and killed_before is not None and killed > killed_before:
         raise CellFailed(f"the OOM killer took {killed - killed_before} processes while the cell ran")
     return result
 
 
-def page_table_noise() -> int:
+def page_table_noise() -> int | None:
     """What the machine's `PageTables` moves by itself: the widest of a few readings while nothing of ours runs."""
     readings = []
     for _ in range(_NOISE_READINGS):
-        reading = _settled()
-        if reading is not None:
-            readings.append(reading)
+        readings.append(_settled())
         time.sleep(_QUIET_S)
-    return max(readings) - min(readings) if readings else 0
+    known = [reading for reading in readings if reading is not None]
+    return max(known) - min(known) if known else None
 
 
 def _settled() -> int | None:
@@ -143,8 +173,49 @@ def _settled() -> int | None:
     return reading.page_table_bytes if reading.refreshed else None
 
 
-def _held(fds: Sequence[int]) -> int | None:
-    return sum(os.fstat(fd).st_blocks * 512 for fd in fds) if fds else None
+def _vm_pte(pids: Sequence[int]) -> int:
+    return int(vm_bytes(pids).sum()) if pids else 0
+
+
+def _wait_until_merged(timeout: float) -> None:
+    """Wait for full scans of KSM; what they merged in the last one is no longer in motion.
+
+    Raises
+    ------
+    CellFailed
+        When KSM does not get that far in time.
+    """
+    start, deadline = ksm_state().get("full_scans", 0), time.monotonic() + timeout
+    while ksm_state().get("full_scans", 0) < start + _MERGE_SCANS:
+        if time.monotonic() > deadline:
+            scans = ksm_state().get("full_scans", 0) - start
+            raise CellFailed(f"KSM made {scans} of {_MERGE_SCANS} full scans within {timeout:g} s")
+        time.sleep(_QUIET_S)
+
+
+def _read_data(result: Measurement, pids: Sequence[int], backed: Sequence[Backed], traits: Traits) -> None:
+    """Bytes that the backings hold, and each process's share of its own copies (`Pss` of anonymous pages)."""
+    held = [backing.held_bytes() for one in backed for backing in one.instances]
+    known = [amount for amount in held if amount is not None]
+    total = sum(known) if len(known) == len(held) or traits.data != "shared" else None
+    if traits.data != "shared":
+        ends = [(one.placed.address, one.placed.address + one.placed.region.size) for one in backed]
+        own = 0
+        for pid in pids:
+            for part in mappings(pid):
+                if any(start <= part.start < end for start, end in ends):
+                    own += part.sizes.get("Pss", 0) if not known else part.sizes.get("Anonymous", 0)
+        total = (total or 0) + own
+    result.data_bytes = total
+    if traits.merged:
+        items = [process_ksm_state(pid).get("ksm_rmap_items") for pid in pids]
+        counts = [int(count) for count in items if count is not None]
+        result.metadata_bytes = sum(counts) * RMAP_ITEM_BYTES if len(counts) == len(items) else None
+    else:
+        result.metadata_bytes = 0
+    if traits.resident and backed:
+        first = [part for part in mappings(pids[0]) if part.start == backed[0].placed.address]
+        result.pmd_mapped_bytes = sum(part.sizes.get("FilePmdMapped", 0) for part in first)
 
 
 def _times(results: NDArray[np.void], page_table_bytes: int | None = None) -> Times:

@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 from mshare_bench.domain.cell import Point
 from mshare_bench.domain.geometry import Geometry
 from mshare_bench.domain.pages import PageSet
-from mshare_bench.domain.workload import Cohort, Placed, ProcessGroup, Touch, placed_regions
+from mshare_bench.domain.workload import Cohort, Placed, ProcessGroup, Touch, Workload, placed_regions
 from mshare_bench.errors import CapabilityError
-from mshare_bench.mechanisms.contract import Backing, Mechanism, Recipe
+from mshare_bench.mechanisms.contract import Backing, Mechanism, Recipe, Traits
 from mshare_bench.real.agent import ops as o
+from mshare_bench.sim.tables import union_pages
 
 __all__ = ["Backed", "Casting", "cast", "close_backings", "open_backings"]
 
@@ -41,17 +42,23 @@ class Casting:
     programs
         Distinct programs; the last is the populator's.
     assignment
-        Program of each agent; shape (processes + 1,), the populator last.
+        Program of each agent, the populator last.
+    prefork
+        What the parent does before it forks the agents; empty where each process maps by itself. The parent is then the
+        first process of the first group, and the agents are the others.
     groups
         (group, first agent, end) of each process group.
-    leaders
-        First agent of each cohort: with data that is not there beforehand it touches alone.
     """
 
     programs: tuple[o.Program, ...]
     assignment: NDArray[np.int64]
+    prefork: tuple[o.Op, ...]
     groups: tuple[tuple[ProcessGroup, int, int], ...]
-    leaders: tuple[int, ...]
+
+    @property
+    def agents(self) -> int:
+        """Agents that stand for processes of the workload."""
+        return len(self.assignment) - 1
 
 
 def open_backings(point: Point, mechanism: Mechanism, geometry: Geometry) -> list[Backed]:
@@ -90,40 +97,69 @@ def close_backings(backed: Sequence[Backed]) -> None:
             backing.close()
 
 
-def cast(point: Point, backed: Sequence[Backed], populate: bool) -> Casting:
+def cast(point: Point, backed: Sequence[Backed], traits: Traits) -> Casting:
     """Give every process its program.
 
     Raises
     ------
     CapabilityError
-        When regions with several instances meet one address space, where they can't all have the same address.
+        When regions with several instances meet one address space, where they can't all have the same address; when a
+        parent would have no child.
     """
     by_name = {one.placed.region.name: one for one in backed}
-    one_mm = any(one.recipe.spawn != "fork" for one in backed)
-    if one_mm and any(len(one.instances) > 1 for one in backed):
+    inherited = traits.inherited is not None
+    one_mm = traits.one_mm
+    if (one_mm or inherited) and any(len(one.instances) > 1 for one in backed):
         raise CapabilityError(
-            f"mechanism={point.mechanism}: several instances of a region need address spaces of their own"
+            f"mechanism={point.mechanism}: a region with several instances needs processes that map it each"
         )
+    if inherited and point.workload.processes < 2:
+        raise CapabilityError(
+            f"processes={point.workload.processes}: mechanism={point.mechanism} needs a parent and a child"
+        )
+    workload = point.workload.writing_all() if traits.data == "private" else point.workload
     programs: list[o.Program] = []
     known: dict[object, int] = {}
     assignment: list[int] = []
-    groups, leaders = [], []
-    for group in point.workload.groups:
+    groups = []
+    for group in workload.groups:
         start = len(assignment)
         for number, cohort in enumerate(group.cohorts):
-            leaders.append(len(assignment))
             for index in range(cohort.processes):
-                maps = not (one_mm and assignment)
+                maps = not inherited and not (one_mm and assignment)
                 key = (group.name, number, _variety(cohort, by_name, index), maps)
                 if key not in known:
                     known[key] = len(programs)
-                    programs.append(_program(cohort, by_name, index, maps))
+                    programs.append(_program(cohort, by_name, index, maps, inherited, numbered=traits.merged > 0))
                 assignment.append(known[key])
         groups.append((group, start, len(assignment)))
+    prefork: list[o.Op] = []
+    if inherited:
+        del assignment[0]
+        groups = [(group, max(0, start - 1), end - 1) for group, start, end in groups]
+        for one in backed:
+            prefork += [*_map(one, one.instances[0]), *_parent_touches(one, workload, traits)]
+    populate = point.populate == "controller" and traits.data == "shared" and not traits.resident and not inherited
     ops = [op for one in backed for number in range(len(one.instances)) for op in _populate(one, number)]
     programs.append({"populate": ops if populate else []})
     assignment.append(len(programs) - 1)
-    return Casting(tuple(programs), np.array(assignment), tuple(groups), tuple(leaders))
+    return Casting(tuple(programs), np.array(assignment), tuple(prefork), tuple(groups))
+
+
+def _parent_touches(one: Backed, workload: Workload, traits: Traits) -> list[o.Op]:
+    """Private memory: the parent writes all that any process will touch. Shared: it touches as the first process does."""
+    name, address = one.placed.region.name, one.placed.address
+    if traits.inherited == "refault":
+        first = [touch for touch in workload.groups[0].cohorts[0].touches if touch.region == name]
+        return [
+            op
+            for touch in first
+            for write, pages in ((True, touch.written), (False, touch.read))
+            for op in _touches(address, pages, touch, 0, write)
+        ]
+    rows = union_pages(workload, name, "touched")
+    listed = np.concatenate([np.arange(start, end + 1) for start, end in rows]) if len(rows) else np.empty(0)
+    return [o.Touch(address, len(listed), pages=listed.astype(np.uint32), stride=mmap.PAGESIZE, write=True)]
 
 
 def _variety(cohort: Cohort, by_name: dict[str, Backed], index: int) -> tuple[int, ...]:
@@ -133,7 +169,9 @@ def _variety(cohort: Cohort, by_name: dict[str, Backed], index: int) -> tuple[in
     return tuple(index % len(by_name[touch.region].instances) for touch in cohort.touches)
 
 
-def _program(cohort: Cohort, by_name: dict[str, Backed], index: int, maps: bool) -> o.Program:
+def _program(
+    cohort: Cohort, by_name: dict[str, Backed], index: int, maps: bool, inherited: bool, numbered: bool
+) -> o.Program:
     attach: list[o.Op] = []
     write: list[o.Op] = []
     read: list[o.Op] = []
@@ -144,10 +182,11 @@ def _program(cohort: Cohort, by_name: dict[str, Backed], index: int, maps: bool)
         address, size = one.placed.address, one.placed.region.size
         if maps:
             attach += _map(one, one.instances[index % len(one.instances)])
+        if maps or inherited:
             protect.append(o.Protect(address, size, mmap.PROT_READ))
             unmap.append(o.Unmap(address, size))
-        write += _touches(address, touch.written, touch, index, write=True)
-        read += _touches(address, touch.read, touch, index, write=False)
+        write += _touches(address, touch.written, touch, index, True, numbered)
+        read += _touches(address, touch.read, touch, index, False)
     return {"attach": attach, "write": write, "read": read, "protect": protect, "unmap": unmap}
 
 
@@ -168,18 +207,26 @@ def _populate(one: Backed, number: int) -> list[o.Op]:
     return [*_map(one, one.instances[number]), everything, o.Unmap(address, size)]
 
 
-def _touches(address: int, pages: PageSet, touch: Touch, index: int, write: bool) -> list[o.Op]:
+def _touches(address: int, pages: PageSet, touch: Touch, index: int, write: bool, numbered: bool = False) -> list[o.Op]:
     shift = touch.stride * index
     ops: list[o.Op] = []
     for run in pages.runs:
         if run.whole:
-            first = run.first + run.step * run.begin + shift
-            ops.append(
-                o.Touch(
-                    address, run.end - run.begin, first, run.step, stride=mmap.PAGESIZE, write=write, add_agent=write
-                )
-            )
+            count, first, step, listed = run.end - run.begin, run.first + run.step * run.begin + shift, run.step, None
         else:
             listed = (run.pages() + shift).astype(np.uint32)
-            ops.append(o.Touch(address, len(listed), pages=listed, stride=mmap.PAGESIZE, write=write, add_agent=write))
+            count, first, step = len(listed), 0, 1
+        ops.append(
+            o.Touch(
+                address,
+                count,
+                first,
+                step,
+                stride=mmap.PAGESIZE,
+                pages=listed,
+                write=write,
+                add_agent=write and not numbered,
+                number=write and numbered,
+            )
+        )
     return ops

@@ -1,7 +1,10 @@
 """What a point costs in bytes and faults: tables, data, metadata, faults, by region. Exact integers, no time."""
 
 import functools
-from dataclasses import dataclass, replace
+from dataclasses import replace
+
+import numpy as np
+import numpy.typing as npt
 
 from mshare_bench.domain.cell import Point
 from mshare_bench.domain.geometry import X86_64, Geometry
@@ -10,58 +13,11 @@ from mshare_bench.domain.workload import Cohort, Workload, placed_regions
 from mshare_bench.mechanisms.contract import Mechanism, Traits
 from mshare_bench.mechanisms.registry import mechanisms
 from mshare_bench.sim.faults import minor_faults
-from mshare_bench.sim.tables import Mapped, Tables, clip, cohorts, count_tables, links
+from mshare_bench.sim.inherited import inherited_account
+from mshare_bench.sim.result import Account, RegionAccount
+from mshare_bench.sim.tables import Mapped, clip, cohorts, count_tables, links, mappers, union_pages
 
-__all__ = ["Account", "RegionAccount", "account", "mechanism_of"]
-
-
-@dataclass(frozen=True, slots=True)
-class RegionAccount:
-    """One region, all its instances, over all processes.
-
-    Attributes
-    ----------
-    mappers
-        Processes that map it.
-    tables
-        Table pages by level; `table_bytes` in bytes.
-    data_bytes, metadata_bytes
-        Every copy of the data; what is kept beside it.
-    minor_faults, linking_faults
-        During touch. Linking faults of hugetlb's PMD sharing are minor faults too; mshare's are not.
-    """
-
-    name: str
-    region_bytes: int
-    mappers: int
-    tables: Tables
-    data_bytes: int
-    metadata_bytes: int
-    minor_faults: int
-    linking_faults: int
-
-
-@dataclass(frozen=True, slots=True)
-class Account:
-    """All regions of a point. `page` is the size of a table page in bytes."""
-
-    regions: tuple[RegionAccount, ...]
-    page: int
-    traits: Traits
-
-    @property
-    def tables(self) -> Tables:
-        """Table pages by level over all regions."""
-        return functools.reduce(Tables.__add__, (one.tables for one in self.regions), Tables())
-
-    @property
-    def page_table_bytes(self) -> int:
-        """Bytes of all table pages."""
-        return self.tables.pages * self.page
-
-    def total(self, column: str) -> int:
-        """Sum of an attribute of `RegionAccount` over the regions."""
-        return sum(getattr(one, column) for one in self.regions)
+__all__ = ["Account", "account", "mechanism_of"]
 
 
 @functools.lru_cache(maxsize=1024)
@@ -89,9 +45,11 @@ def account(point: Point, geometry: Geometry = X86_64) -> Account:
         mechanism.check(placed, point.page)
         mapped.append(Mapped(placed, mechanism.extents(placed, point.page, geometry)))
     regions = tuple(mapped)
-    workload = _unrolled(workload, regions)
+    workload = _unrolled(workload.writing_all() if traits.data == "private" else workload, regions)
+    populated = point.populate == "controller" or traits.resident
+    if traits.inherited in ("copied", "shared"):
+        return inherited_account(workload, regions, geometry, traits)
     tables = count_tables(workload, regions, geometry, traits.one_mm)
-    populated = point.populate == "controller"
     faults = minor_faults(workload, regions, geometry, traits, populated)
     linking: dict[str, int] = {}
     if traits.link:
@@ -103,7 +61,7 @@ def account(point: Point, geometry: Geometry = X86_64) -> Account:
             RegionAccount(
                 name := one.placed.region.name,
                 one.placed.region.size * one.placed.region.instances,
-                _mappers(workload, name),
+                mappers(workload, name),
                 tables[name],
                 _data_bytes(workload, one, geometry, traits, populated),
                 traits.metadata_per_page * _touched_pages(workload, name) if traits.metadata_per_page else 0,
@@ -147,12 +105,6 @@ def _unrolled(workload: Workload, mapped: tuple[Mapped, ...]) -> Workload:
     return replace(workload, groups=tuple(groups))
 
 
-def _mappers(workload: Workload, region: str) -> int:
-    return sum(
-        cohort.processes for cohort in cohorts(workload) if any(touch.region == region for touch in cohort.touches)
-    )
-
-
 def _touched_pages(workload: Workload, region: str, which: str = "touched") -> int:
     return sum(
         cohort.processes * getattr(touch, which).count
@@ -175,6 +127,9 @@ def _data_bytes(workload: Workload, one: Mapped, geometry: Geometry, traits: Tra
                     if touch.region == region.name:
                         own = clip(touch.written, extent, geometry).spans(one.origin(geometry), unit).count
                         private += own * cohort.processes * extent.page
+    if traits.merged:
+        copies = -(-mappers(workload, region.name) // traits.merged)
+        return min(private, _pages(union_pages(workload, region.name, "touched")) * copies * geometry.page)
     if traits.data == "private":
         return private
     if populated:
@@ -193,3 +148,7 @@ def _data_bytes(workload: Workload, one: Mapped, geometry: Geometry, traits: Tra
         )
         shared += int((rows[:, 1] - rows[:, 0] + 1).sum()) * extent.page if len(rows) else 0
     return shared * region.instances + private
+
+
+def _pages(rows: npt.NDArray[np.int64]) -> int:
+    return int((rows[:, 1] - rows[:, 0] + 1).sum()) if len(rows) else 0

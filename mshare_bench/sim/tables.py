@@ -17,7 +17,18 @@ from mshare_bench.domain.pages import PageSet, union_intervals
 from mshare_bench.domain.workload import Cohort, Placed, Touch, Workload
 from mshare_bench.mechanisms.contract import Extent
 
-__all__ = ["Mapped", "Tables", "clip", "cohorts", "count_tables", "links", "per_process", "shared_union"]
+__all__ = [
+    "Mapped",
+    "Tables",
+    "clip",
+    "cohorts",
+    "count_tables",
+    "links",
+    "mappers",
+    "per_process",
+    "shared_union",
+    "union_pages",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +89,13 @@ def cohorts(workload: Workload) -> Iterator[Cohort]:
     return (cohort for group in workload.groups for cohort in group.cohorts)
 
 
+def mappers(workload: Workload, region: str) -> int:
+    """Processes that map a region."""
+    return sum(
+        cohort.processes for cohort in cohorts(workload) if any(touch.region == region for touch in cohort.touches)
+    )
+
+
 def per_process(touch: Touch, pages: PageSet, origin: int, span: int, processes: int) -> int:
     """Spans that hold a page, summed over the processes of a cohort, each of which touches its own shifted set."""
     if not touch.stride or not touch.stride % span:
@@ -103,6 +121,19 @@ def shared_union(
                 for extent in extents:
                     parts.extend(_shifted(touch, clip(touch.touched, extent, geometry), origin, span, cohort.processes))
     return union_intervals(parts)
+
+
+def union_pages(workload: Workload, region: str, which: str, unit: int = 1, origin: int = 0) -> npt.NDArray[np.int64]:
+    """Pages (or units of so many) of a region that any process has in `touched`, `written` or `read`: merged rows."""
+    return union_intervals(
+        [
+            part
+            for cohort in cohorts(workload)
+            for touch in cohort.touches
+            if touch.region == region
+            for part in _shifted(touch, getattr(touch, which), origin, unit, cohort.processes)
+        ]
+    )
 
 
 def _shifted(touch: Touch, pages: PageSet, origin: int, span: int, processes: int) -> list[npt.NDArray[np.int64]]:

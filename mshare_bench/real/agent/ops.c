@@ -36,7 +36,7 @@ static void touch_numbered(const struct op *op)
 	for (u64 i = 0; i < op->count; i++) {
 		u64 page = op->flags & FLAG_LIST ? list[i] : op->first + i * op->step;
 
-		*(volatile u64 *)(op->address + page * op->stride) = page + 1;
+		*(volatile u64 *)(op->address + page * op->stride) = op->address + page * op->stride;
 	}
 }
 

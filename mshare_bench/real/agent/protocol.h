@@ -51,7 +51,7 @@ enum op_flag {
 	FLAG_WRITE = 2,       /* the touch stores a byte instead of loading one */
 	FLAG_LIST = 4,        /* pages come from the page lists, not from first/step */
 	FLAG_ADD_AGENT = 8,   /* the byte stored is value + index of the agent */
-	FLAG_NUMBER = 32,     /* the touch stores the number of its page, plus one, in eight bytes */
+	FLAG_NUMBER = 32,     /* the touch stores the address of its page, in eight bytes */
 	FLAG_STAY = 16,       /* the forked child waits for OP_JOIN */
 };
 
