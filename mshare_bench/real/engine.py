@@ -130,6 +130,9 @@ class RealEngine:
         count = point.workload.processes if processes is None else processes
         huge = sum(recipe.hugepages > 0 for recipe in self._recipes_or_none(point)) > 0
         data = expected.total("data_bytes")
+        if expected.traits.merged:  # every copy is there before any is merged
+            of_one = point if count == point.workload.processes else resized(point, count)
+            data = touched_pages(of_one) * self._geometry.page
         return Need(
             processes=count + 2,  # the zygote and the populator
             data_bytes=0 if huge else data,
@@ -192,10 +195,9 @@ class RealEngine:
             "basis": "measured",
         }
         for phase in TIMED_PHASES:
-            if phase in result.phases:
+            # Children that inherit attach nothing; a zero would be no measurement.
+            if phase in result.phases and not (phase == "attach" and traits.inherited):
                 columns |= _median(phase, _own(phase, result.phases[phase], traits))
-        if traits.inherited:
-            columns |= _median("fork", result.phases["launch"].duration_ns)
         rows.add("cells", **cell_columns(cell), **columns)
         self._regions(cell, result, traits, columns, rows)
         self._long_tables(cell, result, rows)

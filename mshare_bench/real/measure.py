@@ -144,12 +144,16 @@ def measure(
         heirs = [*parent, *map(int, tree.pids[agents:])] if parent else []
         _read_data(result, [*pids, *heirs], backed, traits)
         parent_after = _vm_pte(parent)
+        if not parent:
+            result.phases["fork"] = _fork_times(tree, agents)
         for phase in ("protect", "unmap"):
             result.phases[phase] = _times(tree.run(phase, 0, agents))
         # What is inherited is there from the start: without it, a process has what it has left after it let go.
         without = _vm_pte(pids) if parent else before
         result.vm_pte_bytes = after - without + parent_after - parent_before
         result.phases["touch"] = _touch_times(written, read, result.vm_pte_bytes)
+        if parent:
+            result.phases["fork"] = result.phases["launch"]
         result.phases["exit"] = _times(tree.exit()[:agents])
     killed = oom_kills()
     if killed is not None and killed_before is not None and killed > killed_before:
@@ -222,6 +226,13 @@ def _times(results: NDArray[np.void], page_table_bytes: int | None = None) -> Ti
     starts, durations = results["start_ns"], results["duration_ns"]
     wall = int((starts + durations).max() - starts.min()) if len(results) else 0
     return Times(durations.astype(np.int64), results["minor_faults"].astype(np.int64), wall, page_table_bytes)
+
+
+def _fork_times(tree: ProcessTree, agents: int) -> Times:
+    """What `clone` took in each process; the child's short life is not part of it."""
+    phase = tree.run("fork", 0, agents)
+    clone = tree.op_results("fork")[:agents, 0]["duration_ns"].astype(np.int64)
+    return Times(clone, phase["minor_faults"].astype(np.int64), _times(phase).wall_ns)
 
 
 def _touch_times(written: NDArray[np.void], read: NDArray[np.void], page_table_bytes: int) -> Times:

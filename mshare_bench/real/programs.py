@@ -1,6 +1,7 @@
 """From a point to what the agents do: one program per distinct behaviour, and the backing of every region.
 
-The phases of a program: `attach`, `write`, `read`, `protect`, `unmap`. The extra agent behind the last one is the
+The phases of a program: `attach`, `write`, `read`, `fork` (a child that ends at once),
+`protect`, `unmap`. The extra agent behind the last one is the
 *populator*: its phase `populate` writes all data once and lets go of it, through the same mapping as everybody's, so that
 huge pages come out as the mechanism asks for them and no table of the populator is left to be counted.
 """
@@ -187,7 +188,10 @@ def _program(
             unmap.append(o.Unmap(address, size))
         write += _touches(address, touch.written, touch, index, True, numbered)
         read += _touches(address, touch.read, touch, index, False)
-    return {"attach": attach, "write": write, "read": read, "protect": protect, "unmap": unmap}
+    fork: list[o.Op] = [] if inherited else [o.Fork("child")]
+    return {
+        "attach": attach, "write": write, "read": read, "fork": fork, "child": [], "protect": protect, "unmap": unmap,
+    }  # fmt: skip
 
 
 def _map(one: Backed, backing: Backing) -> list[o.Op]:

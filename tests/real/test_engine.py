@@ -1,6 +1,7 @@
 """Predicted beside measured: the whole of it on the running kernel, integers equal to integers."""
 
 import csv
+import datetime
 import itertools
 import os
 import random
@@ -8,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from mshare_bench.domain.access import AccessPattern
+from mshare_bench.domain.access import PATTERNS, AccessPattern
 from mshare_bench.domain.cell import Cell
 from mshare_bench.domain.units import GIB, KIB, MIB
 from mshare_bench.errors import CapabilityError
@@ -136,11 +137,88 @@ def test_shared_pmd_tables_show_in_the_faults(engine):
     assert real["page_table_source"] == "PageTables"
 
 
+STOCK = (
+    *MECHANISMS,
+    ("sysv", {}),
+    ("file", {}),
+    ("private_file", {}),
+    ("ksm", {}),
+    ("anon_thp", {}),
+    ("inherit", {}),
+    ("inherit", {"memory": "shared"}),
+)
+RANDOM_TOUCHES = 3 << 20
+"""Touches of a random cell over all processes, at most; and what its private copies may take in pages."""
+
+
+def random_point(rng):
+    """A cell of any stock mechanism: size log-uniform, any page-aligned offset below 1 GiB, any pattern."""
+    name, options = rng.choice(STOCK)
+    page = 2 * MIB if name == "hugetlb" else 4 * KIB
+    size = max(page, round(2 ** rng.uniform(12, 32)) // page * page)
+    kind = rng.choice(PATTERNS)
+    access = (
+        AccessPattern.of("stride", step=4096 * rng.randint(1, 1024))
+        if kind == "stride"
+        else AccessPattern(kind, seed=rng.randint(0, 3))
+    )
+    touched = access.pages(size, 4096).count
+    held = size // 4096 if name == "anon_thp" else touched
+    most = max(
+        1,
+        min(300, RANDOM_TOUCHES // max(1, held if name in ("ksm", "anon_thp", "inherit", "private_file") else touched)),
+    )
+    return point(
+        name,
+        rng.randint(2 if name == "inherit" else 1, max(2, most)),
+        size,
+        offset=rng.randrange(0, GIB, page),
+        access=access,
+        write_fraction=rng.choice((0.0, 1.0, round(rng.random(), 2))),
+        populate=rng.choice(("controller", "first_touch")),
+        **options,
+    )
+
+
+def test_random_cells_of_every_stock_mechanism(engine, artefacts):
+    """Fresh cells every day: the seed is the date, printed and kept, so that a failure can be run again."""
+    seed = os.environ.get("MSHARE_BENCH_SEED") or datetime.date.today().isoformat()
+    print("seed", seed)
+    rng, ran, rows = random.Random(seed), 0, []
+    wanted = 200 if os.environ.get("MSHARE_BENCH_FULL") else 40
+    for _ in range(4 * wanted):
+        one = random_point(rng)
+        sim, real = compare(engine, one)
+        if real["status"] == "skipped":
+            continue
+        ran += 1
+        for side in (sim, real):
+            assert side["data_bytes"] is not None
+        rows.append(
+            (
+                seed,
+                one.mechanism,
+                one.variant,
+                sim["processes"],
+                sim["region_bytes"],
+                sim["page_table_bytes"],
+                real["page_table_bytes"],
+            )
+        )
+        # Proportional set sizes are rounded down to KiB, per process and mapping.
+        assert real["data_bytes"] == pytest.approx(sim["data_bytes"], rel=0.01, abs=1024 * (sim["processes"] + 1)), one
+        if ran == wanted:
+            break
+    with Path(artefacts, "random_cells.csv").open("w", newline="") as file:
+        csv.writer(file).writerows(rows)
+    assert ran == wanted
+
+
 def test_rows_of_the_long_tables_add_up(engine):
     tables = Rows.merge(list(engine.run([Cell(point("shmem", 5, 64 * MIB, workload="hpc_ranks"), "real")])))
     (row,) = tables["cells"].to_pylist()
     phases = tables["phases"].to_pylist()
-    assert {"launch", "attach", "touch", "protect", "unmap", "exit"} == {phase["phase"] for phase in phases}
+    assert {"launch", "attach", "touch", "fork", "protect", "unmap", "exit"} == {phase["phase"] for phase in phases}
     touch = [phase for phase in phases if phase["phase"] == "touch"]
     assert sum(phase["minor_faults"] for phase in touch) == row["minor_faults"]
     assert sum(group["processes"] for group in tables["groups"].to_pylist()) == row["processes"]

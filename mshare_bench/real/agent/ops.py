@@ -74,9 +74,10 @@ class Touch:
     """One load or store per page: pages ``first, first + step, ...`` or those that ``pages`` lists, in that order.
 
     ``pages`` is an array of uint32 page numbers; programs that hold the same array object share one copy of it. A
-    write stores ``value``, plus the index of the agent with ``add_agent`` (modulo 256), or with ``number`` the
-    page's address in eight bytes: contents that differ from page to page and are the same in every process. Guarded, each page that raises
-    SIGSEGV or SIGBUS is skipped: the op's result then holds their number (``value``), the first signal and its address.
+    write stores ``value``, plus the index of the agent with ``add_agent`` (modulo 256), or with ``number`` the page's
+    address in eight bytes: contents that differ from page to page and are the same in every process. Guarded, each
+    page that raises SIGSEGV or SIGBUS is skipped: the op's result then holds their number (``value``), the first signal
+    and its address.
     """
 
     address: int
