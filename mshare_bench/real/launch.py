@@ -21,7 +21,10 @@ list of ops. The controller starts a phase for all agents or for a range of them
 
 What an agent needs for its own life it has touched before `ProcessTree.launch` returns: from then on ``VmPTE`` and
 ``ru_minflt`` move only by what its ops do. Within a phase, at most ``parallel`` agents run at a time; each hands its
-turn on to the next, so the controller wakes once.
+turn on to the next, so the controller wakes once. Counts of read faults are exact only with ``parallel=1``: fault-around
+passes over folios that another process has locked at that instant, and two agents that read the same pages at the same
+time lock them for each other (64 faults per 4 MiB become up to 122). So does whatever else walks over mapped pages, DAMON
+for one: with a thousand mappers, a few faults in a million.
 
 Whatever happens, nothing stays behind: agents die with the zygote, the zygote with the controller. An agent that dies
 before it was told to is named in the `CellFailed` that the next call raises; every wait has a timeout.
@@ -74,7 +77,7 @@ class ProcessTree:
         `Spawn.FORK`: an address space each. `Spawn.CLONE_VM`: processes on one address space. `Spawn.THREAD`: threads
         of one process. In the latter two, a mapping made by one is there for all.
     parallel
-        How many agents run at a time; None: as many as this process may use CPUs.
+        How many agents run at a time; None: as many as this process may use CPUs; 1 for exact counts and clean times.
     bindings, binding
         Distinct bindings, and the one of each agent (-1: none).
     prefork
@@ -128,6 +131,8 @@ class ProcessTree:
         self._activity = "start"
         self._broken: MshareBenchError | None = None
         self._zygote: Zygote | None = None
+        self._header = np.zeros(1, dtype=p.HEADER)
+        self._records = np.zeros(0, dtype=image.layout.record)
         self._control = os.memfd_create("mshare-control")
         try:
             self._fill_control(image, spawn, cgroup, nice, oom_score_adj)
@@ -177,14 +182,19 @@ class ProcessTree:
     ) -> None:
         self.close()
 
-    def close(self) -> None:
-        """Kill whatever is left and wait until it is gone; may be called again."""
+    def close(self, patience: float = 30.0) -> None:
+        """Kill whatever is left and wait until it is gone; may be called again.
+
+        The zygote has `patience` seconds to do it, then it is killed itself and its agents die with it.
+        """
         if self._zygote is not None:
-            self._zygote.close()
+            self._zygote.close(patience)
             self._zygote = None
         if self._control >= 0:
             os.close(self._control)
             self._control = -1
+            # Results can still be read; the memory itself goes.
+            self._header, self._records = self._header.copy(), self._records.copy()
 
     # -- commands ------------------------------------------------------------------------------------------------
 

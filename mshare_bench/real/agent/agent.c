@@ -17,28 +17,39 @@ void die_with(i32 parent)
 		leave(1);
 }
 
+/* Of the process that forks; neighbours mostly share a placement, so that few calls are needed. */
+static i32 placement_now = -1;
+static struct placement placement_before = { .mode = -1 };
+
+void remember_binding(void)
+{
+	struct placement *p = &placement_before;
+
+	p->set_cpus = call3(__NR_sched_getaffinity, 0, sizeof(p->cpus), p->cpus) > 0;
+	if (call5(__NR_get_mempolicy, &p->mode, p->nodes, MASK_WORDS * 64 + 1, 0, 0))
+		p->mode = -1;
+}
+
 long bind_to(i32 placement, u32 *step)
 {
-	static i32 current = -1; /* of the process that forks: neighbours mostly share a placement */
-	const struct placement *p = tree.placements + placement;
-	long failed;
+	const struct placement *wanted = placement < 0 ? &placement_before : tree.placements + placement;
+	const struct placement *cpus = wanted->set_cpus ? wanted : &placement_before;
+	const struct placement *policy = wanted->mode >= 0 ? wanted : &placement_before;
+	long failed = 0;
 
-	if (placement < 0 || placement == current)
+	if (placement == placement_now)
 		return 0;
 	*step = STEP_AFFINITY;
-	if (p->set_cpus) {
-		failed = call3(__NR_sched_setaffinity, 0, sizeof(p->cpus), p->cpus);
-		if (failed)
-			return failed;
-	}
+	if (cpus->set_cpus)
+		failed = call3(__NR_sched_setaffinity, 0, sizeof(cpus->cpus), cpus->cpus);
+	if (failed)
+		return failed;
 	*step = STEP_MEMPOLICY;
-	if (p->mode >= 0) {
-		failed = call3(__NR_set_mempolicy, p->mode, p->nodes, MASK_WORDS * 64 + 1);
-		if (failed)
-			return failed;
-	}
-	current = placement;
-	return 0;
+	if (policy->mode >= 0)
+		failed = call3(__NR_set_mempolicy, policy->mode, policy->nodes, MASK_WORDS * 64 + 1);
+	if (!failed)
+		placement_now = placement;
+	return failed;
 }
 
 static void read_pages(const void *from, u64 bytes)
@@ -206,7 +217,10 @@ static long clone_others(void)
 		if (failed < 0)
 			return tell_failure(step, i, failed);
 	}
-	return 0;
+	/* Back to its own place, after it has been in everyone's. */
+	long failed = bind_to(record_of(LEADER)->placement, &step);
+
+	return failed ? tell_failure(step, LEADER, failed) : 0;
 }
 
 static __attribute__((noreturn)) void begin_leader(void)

@@ -50,6 +50,8 @@ long launch_agents(void);
 void give_turn(u32 index);
 /* Marks one more agent as done with the command; the last one tells the controller. */
 void count_done(void);
+/* Notes the CPUs and the policy that agents without a placement run with. */
+void remember_binding(void);
 /* Binds the caller to a placement: CPUs, then memory policy. 0, or -errno with the step in *step. */
 long bind_to(i32 placement, u32 *step);
 /* Touches all of its own that a process will use later, so that no later fault or table is its own doing. */

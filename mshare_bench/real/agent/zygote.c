@@ -299,6 +299,7 @@ __attribute__((noreturn, used)) void start_c(long *stack)
 	parent_fd = (i32)call2(__NR_pidfd_open, parent_pid, 0);
 	open_control((i32)number(arguments[1]), (u64)number(arguments[2]));
 	move_in(tree.header);
+	remember_binding();
 	call4(__NR_rt_sigprocmask, 0 /* SIG_BLOCK */, &child_signal, 0, sizeof(child_signal));
 	signal_fd = (i32)call4(__NR_signalfd4, -1, &child_signal, sizeof(child_signal), SFD_CLOEXEC | SFD_NONBLOCK);
 	if (signal_fd < 0 || catch_faults())

@@ -1,0 +1,71 @@
+"""What the tests of real process groups share: populated memory, the kernel's figures of a process, expected tables."""
+
+import os
+import time
+from collections.abc import Iterable
+
+import pytest
+
+from mshare_bench.errors import CapabilityError
+from mshare_bench.real.agent import agent_path
+from tests.requirements import require
+
+__all__ = ["alive", "await_gone", "expected_tables_kib", "memfd", "need_agent", "status", "vmpte_kib"]
+
+
+def need_agent() -> None:
+    """Skip the test where the agent can't be had."""
+    try:
+        agent_path()
+    except CapabilityError as error:
+        require("kernel", False, str(error))
+
+
+def memfd(size: int, pages: Iterable[int] | None = None) -> int:
+    """Shared memory, written page by page (all pages, or those of 4 KiB that are listed)."""
+    fd = os.memfd_create("mshare-test")
+    os.ftruncate(fd, size)
+    if pages is None:
+        chunk = bytes(min(size, 1 << 20))
+        for at in range(0, size, len(chunk)):
+            os.pwrite(fd, chunk[: size - at], at)
+    else:
+        for page in pages:
+            os.pwrite(fd, b"\0", page * 4096)
+    return fd
+
+
+def status(pid: int, key: str) -> str:
+    """One line of /proc/PID/status."""
+    with open(f"/proc/{pid}/status") as lines:
+        for line in lines:
+            if line.startswith(key + ":"):
+                return line.split(":", 1)[1].strip()
+    raise KeyError(key)
+
+
+def vmpte_kib(pid: int) -> int:
+    return int(status(pid, "VmPTE").split()[0])
+
+
+def expected_tables_kib(address: int, size: int) -> int:
+    """Tables of a dense range in upper slots of its own: one 4 KiB page per 2 MiB, 1 GiB and 512 GiB span it meets."""
+    return sum(4 * ((address + size - 1 >> shift) - (address >> shift) + 1) for shift in (21, 30, 39))
+
+
+def alive(pid: int) -> bool:
+    """Whether the process is there and no zombie."""
+    try:
+        return status(pid, "State")[0] not in "ZX"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def await_gone(pids: Iterable[int], seconds: float = 20.0) -> None:
+    deadline = time.monotonic() + seconds
+    left = [pid for pid in pids if alive(pid)]
+    while left and time.monotonic() < deadline:
+        time.sleep(0.01)
+        left = [pid for pid in left if alive(pid)]
+    if left:
+        pytest.fail(f"still there: {left}")
