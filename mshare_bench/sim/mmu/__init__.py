@@ -4,6 +4,7 @@
 the same model in plain Python: the rules to read (module `reference`), and the oracle of the tests.
 """
 
+from mshare_bench.sim.mmu.first_principles import UniformWalks, predict_uniform_walks
 from mshare_bench.sim.mmu.geometry import Cache, Mmu, PageWalkCache, Tlb, geometry_from_mapping
 from mshare_bench.sim.mmu.reference import simulate_plainly
 from mshare_bench.sim.mmu.result import HIT_PLACES, MmuCost, MmuCounts, ProcessCost, ProcessCounts, price
@@ -24,6 +25,7 @@ from mshare_bench.sim.mmu.streams import (
     Zipf,
     stream_from_mapping,
 )
+from mshare_bench.sim.mmu.trace import load_traces, trace_from_addresses
 
 __all__ = [
     "HIT_PLACES",
@@ -49,11 +51,15 @@ __all__ = [
     "Tlb",
     "Trace",
     "Uniform",
+    "UniformWalks",
     "Zipf",
     "geometry_from_mapping",
+    "load_traces",
+    "predict_uniform_walks",
     "price",
     "quantum_accesses",
     "simulate",
     "simulate_plainly",
     "stream_from_mapping",
+    "trace_from_addresses",
 ]
