@@ -41,7 +41,7 @@ from mshare_bench.sim.semantics.ops import (
 from mshare_bench.sim.semantics.queries import (
     Faults,
     data_bytes,
-    faults,
+    fault_counts,
     general_profit,
     ksm_pages,
     ksm_rmap_bytes,
@@ -93,7 +93,7 @@ __all__ = [
     "WriteFile",
     "check",
     "data_bytes",
-    "faults",
+    "fault_counts",
     "general_profit",
     "ksm_pages",
     "ksm_rmap_bytes",

@@ -183,8 +183,7 @@ def _resolve_huge(
         leaf.writable = True
         leaf.exclusive = not vma.shared
         return False
-    huge.split(machine, table, at)
-    _flush_huge(machine, space, address)
+    huge.split(machine, space, table, at, address)
     return True
 
 

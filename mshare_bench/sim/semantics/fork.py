@@ -62,6 +62,7 @@ def inherit_vma(child: AddressSpace, vma: Vma) -> Vma:
         anon=None if vma.anon is None else AnonGroup(),
         inherited=vma.anon is not None,
         window=vma.window,
+        may_write=vma.may_write,
     )
     if vma.window is not None:
         vma.window.windows.append(Window(child, copied))

@@ -1,7 +1,7 @@
 """Huge pages: transparent ones with their deposited tables, and hugetlb with shared PMD tables."""
 
 from mshare_bench.domain.geometry import Level
-from mshare_bench.sim.semantics import frames, tables, vmas
+from mshare_bench.sim.semantics import frames, tables, tlb, vmas
 from mshare_bench.sim.semantics.state import (
     AddressSpace,
     FrameKind,
@@ -66,37 +66,38 @@ def fault_anon(machine: MachineState, space: AddressSpace, vma: Vma, address: in
     tables.new_leaf(table, at, Leaf(frame, True, write, exclusive=write, deposit=deposit))
 
 
-def split(machine: MachineState, table: Table, at: int) -> None:
-    """Turn one huge entry into 512 small ones in the deposited table; one of a file is only cleared and faults again."""
+def split(machine: MachineState, space: AddressSpace, table: Table, at: int, address: int) -> None:
+    """Turn one huge entry into 512 small ones in the deposited table; one of a file is only cleared and faults again.
+
+    The huge page's translations are flushed, all of them: what is split may reach beyond the range that it is split for.
+    """
     leaf = table.slots[at]
     assert isinstance(leaf, Leaf)
     if leaf.deposit is None:
         tables.clear_slot(machine, table, at)
-        return
-    below = leaf.deposit
-    for sub in range(machine.huge_zero.pages):
-        if leaf.frame.kind is FrameKind.ZERO:
-            small = Leaf(machine.zero, leaf.readable, writable=False)
-        else:
-            small = Leaf(leaf.frame, leaf.readable, leaf.writable, leaf.exclusive, sub, leaf.hint)
-        tables.new_leaf(below, sub, small)
-    table.slots[at] = Link(below)
-    frames.put_frame(machine, leaf.frame)
+    else:
+        for sub in range(machine.huge_zero.pages):
+            if leaf.frame.kind is FrameKind.ZERO:
+                small = Leaf(machine.zero, leaf.readable, writable=False)
+            else:
+                small = Leaf(leaf.frame, leaf.readable, leaf.writable, leaf.exclusive, sub, leaf.hint)
+            tables.new_leaf(leaf.deposit, sub, small)
+        table.slots[at] = Link(leaf.deposit)
+        frames.put_frame(machine, leaf.frame)
+    low = address - address % page_size(machine)
+    tlb.flush(machine, space, low, low + page_size(machine))
 
 
-def split_at(machine: MachineState, space: AddressSpace, address: int) -> bool:
-    """Split the transparent huge page across an address where a range begins or ends; whether there was one."""
-    if address % page_size(machine) == 0:
-        return False
+def split_at(machine: MachineState, space: AddressSpace, address: int) -> None:
+    """Split the transparent huge page across an address where a range begins or ends."""
     found = tables.slot(machine, space, address, Level.PMD)
-    if found is None or not isinstance(found[2], Leaf) or not tables.change_in_place(space, found[0]):
-        return False
-    split(machine, found[0], found[1])
-    return True
+    inside = address % page_size(machine) != 0
+    if inside and found is not None and isinstance(found[2], Leaf) and tables.change_in_place(space, found[0]):
+        split(machine, space, found[0], found[1], address)
 
 
 def fault_hugetlb(machine: MachineState, space: AddressSpace, vma: Vma, address: int) -> bool:
-    """Map a hugetlb page; the PMD table comes from another mm that maps the same slot, if one has it (huge_pmd_share).
+    """Map a hugetlb page; the PMD table comes from another VMA of the same slot, if one has it (huge_pmd_share).
 
     Linking and filling are one fault. Returns whether the fault did nothing but link.
     """
@@ -113,7 +114,7 @@ def fault_hugetlb(machine: MachineState, space: AddressSpace, vma: Vma, address:
 
 
 def _share_hugetlb(machine: MachineState, space: AddressSpace, vma: Vma, address: int) -> bool:
-    """Link the PMD table of another mm over the same whole, aligned 1 GiB of the file, mapped with the same flags."""
+    """Link the PMD table of another VMA over the same whole, aligned 1 GiB of the file, mapped with the same flags."""
     slot_size = machine.config.geometry.span(Level.PMD)
     low = address - address % slot_size
     taken = space.domain is not None or tables.slot(machine, space, address, Level.PMD) is not None
@@ -121,7 +122,7 @@ def _share_hugetlb(machine: MachineState, space: AddressSpace, vma: Vma, address
         return False
     for other in machine.spaces.values():
         for candidate in other.vmas:
-            if other is space or candidate.backing is not vma.backing:
+            if candidate is vma or candidate.backing is not vma.backing:
                 continue
             if vmas.attributes(candidate) != vmas.attributes(vma):
                 continue

@@ -27,8 +27,7 @@ def scan(machine: MachineState) -> None:
                 if leaf.frame.kind is FrameKind.ZERO or leaf.frame.pins:
                     continue
                 if table.level == Level.PMD:
-                    huge.split(machine, table, at)
-                    tlb.flush(machine, space, address, address + huge.page_size(machine))
+                    huge.split(machine, space, table, at, address)
             for table, at, address, _ in list(tables.leaf_slots(machine, space, vma.start, vma.end)):
                 leaf = _leaf(tables.own(machine, space, address, table.level), at)
                 if leaf.frame.kind is FrameKind.ZERO or leaf.frame.pins:

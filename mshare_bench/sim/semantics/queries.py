@@ -9,7 +9,7 @@ from mshare_bench.sim.semantics.state import AddressSpace, FrameKind, Link, Mach
 __all__ = [
     "Faults",
     "data_bytes",
-    "faults",
+    "fault_counts",
     "general_profit",
     "ksm_pages",
     "ksm_rmap_bytes",
@@ -99,7 +99,7 @@ def memcg_bytes(machine: MachineState, memcg: str, what: str) -> int:
     return machine.charges.get((memcg, what), 0) * machine.config.geometry.page
 
 
-def faults(machine: MachineState, pid: int) -> Faults:
+def fault_counts(machine: MachineState, pid: int) -> Faults:
     """Faults of a process so far, over its exec too."""
     process = _process(machine, pid)
     return Faults(process.minor_faults, process.linking_faults)

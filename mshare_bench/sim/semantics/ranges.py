@@ -86,6 +86,7 @@ def map_range(machine: MachineState, space: AddressSpace, op: ops.Map, backing: 
         offset = 0
     frames.get_backing(backing)
     vma = Vma(op.address, op.address + length, readable, writable, op.shared, backing, offset)
+    vma.may_write = writable or backing is None or backing.kind != "sysv"
     vmas.insert(space, vma)
     return vmas.merge(machine, space, vma)
 
@@ -124,6 +125,8 @@ def change_protection(
     """Protect a range inside one VMA. Returns whether a translation in use may have lost a right, so that a flush is due."""
     vma = vmas.find(space, start)
     assert vma is not None
+    if writable and not vma.may_write:
+        raise Refused(errno.EACCES)
     if (vma.readable, vma.writable) == (readable, writable):
         return False
     check_hugetlb(machine, space, start, end)
@@ -167,9 +170,9 @@ def dontneed(machine: MachineState, space: AddressSpace, start: int, end: int) -
         end -= end % unit
         dropped = huge.unshare_hugetlb(machine, space, start, end)
         return tables.zap(machine, space, start, end) or dropped
-    changed = huge.split_at(machine, space, start)
-    changed = huge.split_at(machine, space, end) or changed
-    changed = tables.zap(machine, space, start, end) or changed
+    huge.split_at(machine, space, start)
+    huge.split_at(machine, space, end)
+    changed = tables.zap(machine, space, start, end)
     return reclaim_empty(machine, space, start, end) or changed
 
 
@@ -192,7 +195,7 @@ def reclaim_empty(machine: MachineState, space: AddressSpace, start: int, end: i
 
 
 def set_advice(machine: MachineState, space: AddressSpace, start: int, end: int, advice: str) -> bool:
-    """Give a range inside one VMA an advice that stays with it. Returns whether a flush is due (a huge page was split)."""
+    """Give a range inside one VMA an advice that stays with it. Returns whether a flush is due (a shared table was unlinked)."""
     vma = vmas.find(space, start)
     assert vma is not None
     if advice in ("mergeable", "unmergeable") and (vma.shared or vma.backing is not None):
@@ -211,16 +214,18 @@ def set_advice(machine: MachineState, space: AddressSpace, start: int, end: int,
 
 
 def isolate(machine: MachineState, space: AddressSpace, start: int, end: int) -> bool:
-    """Make a range begin and end at VMA bounds, splitting what spans them; whether that changed entries."""
+    """Make a range begin and end at VMA bounds, splitting what spans them; whether a shared table was unlinked for it."""
     changed = False
     for address in (start, end):
         vma = vmas.find(space, address)
         if vma is None or vma.start == address:
             continue
         if _is_hugetlb(vma.backing):
-            changed = huge.unshare_hugetlb(machine, space, address, address + 1) or changed
+            # Linux hugetlb_split(): only a cut inside a slot that the VMA covered whole ends the sharing there.
+            if address % machine.config.geometry.span(Level.PMD):
+                changed = huge.unshare_hugetlb(machine, space, address, address + 1) or changed
         else:
-            changed = huge.split_at(machine, space, address) or changed
+            huge.split_at(machine, space, address)
         vmas.split(space, address)
     return changed
 

@@ -108,12 +108,13 @@ def punch_file(machine: MachineState, op: ops.PunchFile) -> None:
             start = max(vma.start, vma.start + op.offset - vma.offset)
             end = min(vma.end, vma.start + op.offset + op.length - vma.offset)
             if vma.backing is backing and start < end:
-                _zap_cached(machine, space, start, end)
+                _zap_cached(machine, space, start, end, backing.kind == "hugetlb")
     frames.drop_cache(machine, backing, range(op.offset // page, (op.offset + op.length) // page))
 
 
-def _zap_cached(machine: MachineState, space: AddressSpace, start: int, end: int) -> None:
+def _zap_cached(machine: MachineState, space: AddressSpace, start: int, end: int, hugetlb: bool) -> None:
     """Zap what maps the page cache in a range, in sharers' own tables too; private copies stay (even_cows=0)."""
+    unlinked = hugetlb and huge.unshare_hugetlb(machine, space, start, end)
     own = [] if space.domain is None else ranges.own_ranges(space.domain, start, end)
     found = [
         (table, at)
@@ -123,7 +124,7 @@ def _zap_cached(machine: MachineState, space: AddressSpace, start: int, end: int
     ]
     for table, at in found:
         tables.clear_slot(machine, table, at)
-    if found:
+    if found or unlinked:
         tlb.flush(machine, space, start, end)
 
 

@@ -246,7 +246,8 @@ class Vma:
     """A range of an address space with one backing, one protection, one set of advice.
 
     `anon` is set by the first write fault of a private mapping; `inherited` says that a fork handed it down. `window` is the
-    domain when the range is a window on one; then the range has no entries of its own.
+    domain when the range is a window on one; then the range has no entries of its own. Without `may_write` mprotect cannot make
+    it writable (a segment attached read-only).
     """
 
     start: int
@@ -260,6 +261,7 @@ class Vma:
     anon: AnonGroup | None = None
     inherited: bool = False
     window: "Domain | None" = None
+    may_write: bool = True
 
     def position(self, address: int) -> int:
         """Byte of the backing that `address` shows."""

@@ -41,6 +41,7 @@ def split(space: AddressSpace, address: int) -> None:
         vma.anon,
         vma.inherited,
         vma.window,
+        vma.may_write,
     )
     vma.end = address
     space.vmas.insert(space.vmas.index(vma) + 1, upper)
@@ -59,7 +60,7 @@ def remove(machine: MachineState, space: AddressSpace, vma: Vma) -> None:
 
 def attributes(vma: Vma) -> tuple[object, ...]:
     """What two neighbours must have in common to become one."""
-    return vma.readable, vma.writable, vma.shared, vma.backing, vma.advice, vma.window
+    return vma.readable, vma.writable, vma.shared, vma.backing, vma.advice, vma.window, vma.may_write
 
 
 def merge(machine: MachineState, space: AddressSpace, vma: Vma) -> Vma:
