@@ -1,0 +1,306 @@
+"""Figures, drawn with matplotlib: SVG for the report, PNG for everywhere else.
+
+`figures(cells, colors)` draws what the cells allow; `svg(figure, name, colors)` gives inline SVG with CSS variables for colours;
+`write_figures(cells, folder, colors)` writes PNG files.
+"""
+
+import io
+import itertools
+import math
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from mshare_bench.report import words
+from mshare_bench.report.palette import DASHES, GRID, INK, MARKERS, MUTED, PAPER, palette, themed
+from mshare_bench.report.selection import BreakEven, Grid, Panel, attach_and_touch, break_even, panels, savings_grids
+from mshare_bench.results.savings import BASELINE
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+__all__ = ["figures", "svg", "write_figures"]
+
+_STYLE = {
+    "font.family": "sans-serif",
+    "font.size": 9.5,
+    "svg.fonttype": "none",
+    "svg.hashsalt": "mshare-bench",
+    "text.color": INK,
+    "axes.labelcolor": MUTED,
+    "axes.edgecolor": GRID,
+    "axes.linewidth": 0.8,
+    "axes.titlesize": 10,
+    "axes.titlelocation": "left",
+    "axes.titleweight": "bold",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "xtick.color": MUTED,
+    "ytick.color": MUTED,
+    "xtick.labelsize": 8.5,
+    "ytick.labelsize": 8.5,
+    "grid.color": GRID,
+    "grid.linewidth": 0.7,
+    "figure.facecolor": "none",
+    "axes.facecolor": "none",
+    "savefig.facecolor": "none",
+}
+
+
+def figures(cells: pa.Table, colors: Mapping[str, str] | None = None) -> dict[str, "Figure"]:
+    """Draw what the cells allow, by name: `page_tables`, `time`, `savings`, `break_even`."""
+    import matplotlib as mpl
+
+    mechanisms = sorted(name for name in cells["mechanism"].unique().to_pylist() if name)
+    chosen = palette(mechanisms, colors)
+    made: dict[str, Figure] = {}
+    with mpl.rc_context(_STYLE):
+        if found := panels(cells):
+            made["page_tables"] = _curves(found, chosen, "page tables", "bytes")
+        if found := panels(cells, value=attach_and_touch):
+            made["time"] = _curves(found, chosen, "time per process", "time")
+        if grids := savings_grids(cells):
+            made["savings"] = _savings(grids)
+        crossing = [one for one in break_even(cells) if one.processes is not None]
+        if len({one.region_bytes for one in crossing}) > 1:
+            made["break_even"] = _break_even(crossing, chosen)
+    return made
+
+
+def svg(figure: "Figure", name: str, chosen: Mapping[str, str]) -> str:
+    """Give a figure as SVG to stand in an HTML page: ids of its own, colours as CSS variables, no size but its proportions."""
+    import matplotlib as mpl
+
+    buffer = io.StringIO()
+    with mpl.rc_context(_STYLE):
+        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
+    text = buffer.getvalue()
+    text = text[text.index("<svg") :]
+    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.S)
+    text = re.sub(r'\bid="', f'id="{name}-', text)
+    text = re.sub(r'(url\(#|xlink:href="#)', rf"\g<1>{name}-", text)
+    text = re.sub(
+        r'<svg[^>]*viewBox="([^"]*)"[^>]*>', rf'<svg class="figure" viewBox="\1" role="img" {_XLINK}>', text, count=1
+    )
+    text = re.sub(r"font: ([^;]*?)(\d+(?:\.\d+)?)px [^;\"]*", r"font: \1\2px var(--sans)", text)
+    return themed(text, chosen)
+
+
+_XLINK = 'xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink"'
+
+
+def write_figures(cells: pa.Table, folder: Path, colors: Mapping[str, str] | None = None) -> list[Path]:
+    """Write the figures as PNG on white into a folder; gives their paths."""
+    import matplotlib as mpl
+    from matplotlib.colors import to_rgb
+
+    plain = {INK: "#1b1f24", MUTED: "#57606a", GRID: "#d8dee4", PAPER: "#ffffff"}
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = []
+    for name, figure in figures(cells, colors).items():
+        for artist in figure.findobj():
+            for kind in ("color", "edgecolor", "facecolor", "markeredgecolor", "markerfacecolor"):
+                get, put = getattr(artist, f"get_{kind}", None), getattr(artist, f"set_{kind}", None)
+                if get is None or put is None:
+                    continue
+                for stand_in, color in plain.items():
+                    if _same(get(), to_rgb(stand_in)):
+                        put(color)
+        path = folder / f"{name}.png"
+        with mpl.rc_context(_STYLE):
+            figure.savefig(path, dpi=160, facecolor="#ffffff", metadata={"Software": None})
+        paths.append(path)
+    return paths
+
+
+def _same(value: Any, color: tuple[float, float, float]) -> bool:
+    from matplotlib.colors import to_rgb
+
+    try:
+        return bool(to_rgb(value) == color)
+    except (ValueError, TypeError):
+        return False
+
+
+def _new(width: float, height: float, columns: int, **options: Any) -> tuple["Figure", list["Axes"]]:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots(1, columns, squeeze=False, **options)
+    return figure, list(axes[0])
+
+
+def _curves(found: Sequence[Panel], chosen: Mapping[str, str], title: str, kind: str) -> "Figure":
+    """One line per mechanism over log-log axes, what was measured as filled points over it."""
+    figure, axes = _new(9.6, 4.4 if len(found) == 1 else 3.9, len(found), sharey=True)
+    labels = sorted(
+        {line.label for panel in found for line in panel.lines}, key=lambda label: (label != BASELINE, label)
+    )
+    for number, (axis, panel) in enumerate(zip(axes, found, strict=True)):
+        ends: dict[str, tuple[float, float, str]] = {}
+        for line in panel.lines:
+            style = labels.index(line.label)
+            color = chosen[line.mechanism]
+            x, y = zip(*line.points, strict=True)
+            above = 3 + (line.mechanism == "mshare")  # it is what this is about; shared_mm often lies on the same line
+            if line.engine == "sim":
+                marker = MARKERS[style % len(MARKERS)] if len(x) <= 12 else ""
+                axis.plot(
+                    x, y, color=color, linestyle=DASHES[style % len(DASHES)], linewidth=1.7, marker=marker, markersize=4.5,
+                    markerfacecolor=PAPER, markeredgewidth=1.2, zorder=above,
+                )  # fmt: skip
+            else:
+                axis.plot(
+                    x, y, color=color, linestyle="none", marker=MARKERS[style % len(MARKERS)], markersize=7,
+                    markeredgecolor=PAPER, markeredgewidth=0.8, zorder=above + 2,
+                )  # fmt: skip
+            if line.label not in ends or x[-1] >= ends[line.label][0]:
+                ends[line.label] = (x[-1], y[-1], color)
+        axis.set_xscale("log")
+        axis.set_yscale("log", base=2 if kind == "bytes" else 10)
+        _scale(axis.xaxis, "processes" if panel.x == "processes" else "bytes")
+        _scale(axis.yaxis, kind)
+        axis.grid(visible=True, which="major", axis="both")
+        axis.set_title(panel.title, color=INK)
+        axis.set_xlabel("processes" if panel.x == "processes" else "region")
+        if number == 0:
+            axis.set_ylabel(title)
+        if number == len(found) - 1:
+            _label_ends(axis, ends)
+    return figure
+
+
+def _scale(axis: Any, kind: str) -> None:
+    """Ticks as people say them: powers of two for bytes, of ten for processes and times (ns), seven at most."""
+    from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+
+    low, high = axis.get_view_interval()
+    base = 2 if kind == "bytes" else 10
+    first, last = math.ceil(math.log(max(low, 1e-9), base) - 1e-9), math.floor(math.log(high, base) + 1e-9)
+    step = 1 if base == 10 else 2
+    while (last - first) // step > 7:
+        step += 1 if base == 10 else 1 if step % 5 else 5
+    ticks = [float(base) ** power for power in range(first, last + 1) if base == 10 or (power - 10) % step == 0]
+    if len(ticks) < 2:
+        lines = axis.axes.get_lines()
+        data = sorted(
+            {float(one) for line in lines for one in (line.get_xdata() if axis.axis_name == "x" else line.get_ydata())}
+        )
+        ticks = data if len(data) <= 6 else data[:: len(data) // 5]
+    show = {"processes": words.count, "bytes": words.size, "time": words.duration}[kind]
+    axis.set_major_locator(FixedLocator(ticks))
+    axis.set_minor_locator(NullLocator())
+    axis.set_major_formatter(FuncFormatter(lambda value, _: show(value)))
+
+
+def _label_ends(axis: "Axes", ends: Mapping[str, tuple[float, float, str]]) -> None:
+    """Write each line's name at its right end, apart from one another."""
+    low, high = (math.log(one) for one in axis.get_ylim())
+    least = 0.062
+    places: list[list[Any]] = sorted(
+        [[(math.log(y) - low) / (high - low), label, color] for label, (_, y, color) in ends.items()],
+        key=lambda one: one[0],
+    )
+    wanted = [one[0] for one in places]
+    for _ in range(60):  # push neighbours apart until all are legible
+        moved = False
+        for lower, upper in itertools.pairwise(places):
+            gap = upper[0] - lower[0]
+            if gap < least - 1e-6:
+                lower[0] -= (least - gap) / 2
+                upper[0] += (least - gap) / 2
+                moved = True
+        if places and places[0][0] < 0:
+            places[0][0], moved = 0.0, True
+        if not moved:
+            break
+    for (place, label, color), at in zip(places, wanted, strict=True):
+        axis.annotate(
+            label, (1.0, at), (1.035, place), xycoords="axes fraction", textcoords="axes fraction", color=color, va="center",
+            fontsize=9, fontweight="bold", annotation_clip=False,
+            arrowprops={"arrowstyle": "-", "color": color, "linewidth": 0.6, "shrinkA": 1, "shrinkB": 1, "alpha": 0.6},
+        )  # fmt: skip
+
+
+def _savings(grids: Sequence[Grid]) -> "Figure":
+    """One map per mechanism: bytes saved by colour on one logarithmic scale, the share in the field where there is room."""
+    import numpy as np
+    from matplotlib.colors import LogNorm
+
+    figure, axes = _new(9.6, 3.6 if len(grids) > 1 else 4.2, len(grids), sharey=True)
+    values = [one for grid in grids for row in grid.saved for one in row if one is not None and one > 0]
+    norm = LogNorm(min(values, default=1), max(max(values, default=2), 2 * min(values, default=1)))
+    image = None
+    for axis, grid in zip(axes, grids, strict=True):
+        data = np.array([[np.nan if one is None or one <= 0 else one for one in row] for row in grid.saved], float)
+        image = axis.imshow(data, origin="lower", aspect="auto", cmap="viridis", norm=norm, interpolation="nearest")
+        _ticks(axis.xaxis, [words.count(one) for one in grid.processes], 6 if len(grids) < 3 else 4)
+        _ticks(axis.yaxis, [words.size(one) for one in grid.regions], 9)
+        axis.tick_params(length=0)
+        axis.set_title(grid.label, color=INK)
+        axis.set_xlabel("processes")
+        for spine in axis.spines.values():
+            spine.set_visible(False)
+        if len(grid.processes) * len(grids) <= 20 and len(grid.regions) <= 10:
+            _write_shares(axis, grid, norm)
+    axes[0].set_ylabel("region")
+    if image is not None:
+        bar = figure.colorbar(image, ax=axes, shrink=0.9, pad=0.015, aspect=30)
+        bar.outline.set_visible(False)
+        _scale(bar.ax.yaxis, "bytes")
+        bar.set_label("page tables saved against shmem")
+    return figure
+
+
+def _write_shares(axis: "Axes", grid: Grid, norm: Any) -> None:
+    for row, (saved, shares) in enumerate(zip(grid.saved, grid.share, strict=True)):
+        for column, (value, share) in enumerate(zip(saved, shares, strict=True)):
+            if value is None or share is None:
+                continue
+            light = value > 0 and norm(value) > 0.55
+            text = words.percent(share, 0 if abs(share) < 0.99 else 1) if value else "0"
+            color = "#16191d" if light else "#f4f6f8" if value > 0 else MUTED
+            axis.text(column, row, text, ha="center", va="center", fontsize=7.5, color=color)
+
+
+def _ticks(axis: Any, labels: Sequence[str], most: int) -> None:
+    step = -(-(len(labels) - 1) // max(1, most - 1)) or 1
+    chosen = range(0, len(labels), step)
+    axis.set_ticks(chosen, [labels[index] for index in chosen])
+
+
+def _break_even(found: Sequence[BreakEven], chosen: Mapping[str, str]) -> "Figure":
+    """From how many processes on mshare is ahead, over size: a panel for bytes and one for time."""
+    measures = [name for name in ("page tables", "time") if any(one.measure == name for one in found)]
+    figure, axes = _new(9.6, 3.4, len(measures), sharey=True)
+    labels = sorted({one.loser for one in found})
+    for axis, measure in zip(axes, measures, strict=True):
+        for label in labels:
+            points = sorted(
+                (one.region_bytes, one.processes)
+                for one in found
+                if one.measure == measure and one.loser == label and one.processes
+            )
+            if points:
+                x, y = zip(*points, strict=True)
+                style = labels.index(label)
+                axis.plot(
+                    x, y, color=chosen[label.split()[0]], linestyle=DASHES[style % len(DASHES)], linewidth=1.7,
+                    marker=MARKERS[style % len(MARKERS)], markersize=5, markerfacecolor=PAPER, label=label,
+                )  # fmt: skip
+        axis.set_xscale("log", base=2)
+        axis.set_yscale("log")
+        _scale(axis.xaxis, "bytes")
+        _scale(axis.yaxis, "processes")
+        axis.grid(visible=True)
+        axis.set_title(f"in {measure}" if measure == "page tables" else "in time to attach and touch", color=INK)
+        axis.set_xlabel("region")
+        axis.legend(title="mshare beats", frameon=False, labelcolor=INK, fontsize=8.5, title_fontsize=8.5, loc="best")
+    axes[0].set_ylabel("from so many processes on")
+    return figure

@@ -1,0 +1,175 @@
+"""The report: one HTML file that needs nothing else, for the screen (light or dark) and for paper.
+
+    write_report(store, path=None, colors=None) -> Path        `report.html` in the store's folder by default
+
+It says the question and the answer in a sentence, shows page tables and times over processes, the savings, where mshare breaks
+even, the table, what has no result and why, and the environment.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from html import escape
+from pathlib import Path
+
+import pyarrow as pa
+
+from mshare_bench.report import words
+from mshare_bench.report.answer import answer, situation
+from mshare_bench.report.facts import break_even_table, command, environment_table, missing_table
+from mshare_bench.report.figures import figures, svg
+from mshare_bench.report.pairs import Scene, checked, costliest, missing
+from mshare_bench.report.palette import palette, variables
+from mshare_bench.report.selection import break_even
+from mshare_bench.report.style import style_sheet
+from mshare_bench.report.table import results_table
+from mshare_bench.results.files import atomic
+from mshare_bench.results.savings import BASELINE
+from mshare_bench.results.store import Store
+
+__all__ = ["render_report", "write_report"]
+
+_CAPTIONS = {
+    "page_tables": (
+        "Page tables",
+        "What page tables cost all processes together. Lines and open marks are predicted, filled marks are measured on the "
+        "running kernel; both axes are logarithmic.",
+    ),
+    "time": (
+        "Time",
+        "Attaching and touching, per process at the median. Lines and open marks are predicted, filled marks are measured; both "
+        "axes are logarithmic.",
+    ),
+    "savings": (
+        "What is saved",
+        "Page tables saved against shmem, by number of processes and size. In an empty field nothing is saved; a number in a "
+        "field is the share.",
+    ),
+    "break_even": (
+        "Break-even",
+        "The number of processes, of those swept, from which on mshare is ahead of each other mechanism. Where a line is "
+        "missing, it is ahead nowhere.",
+    ),
+}
+
+
+def write_report(store: Store, path: Path | None = None, colors: Mapping[str, str] | None = None) -> Path:
+    """Write the report of a store.
+
+    Parameters
+    ----------
+    store
+        Open or not for writing.
+    path
+        Where to; `report.html` in the store's folder by default.
+    colors
+        Colour of each mechanism, `#rrggbb`; those left out get one.
+
+    Raises
+    ------
+    OSError
+        When it can't be written.
+    """
+    path = path or store.path / "report.html"
+    with atomic(path) as file:
+        file.write(render_report(store, colors).encode())
+    return path
+
+
+def render_report(store: Store, colors: Mapping[str, str] | None = None) -> str:
+    """Make the report as one HTML document."""
+    cells = store.table("cells")
+    mechanisms = sorted(name for name in cells["mechanism"].unique().to_pylist() if name)
+    chosen = palette(mechanisms, colors)
+    scene = costliest(cells)
+    drawn = {name: svg(figure, name, chosen) for name, figure in figures(cells, chosen).items()}
+    parts = [_header(store, scene, answer(cells)), _tiles(scene, checked(cells))]
+    for name, picture in drawn.items():
+        title, caption = _CAPTIONS[name]
+        below = break_even_table(break_even(cells)) if name == "break_even" else ""
+        parts.append(_section(title, caption, picture + below))
+    if "break_even" not in drawn and (table := break_even_table(break_even(cells))):
+        parts.append(_section("Break-even", "From how many processes on, of those swept, mshare is ahead.", table))
+    parts.append(results_table(cells))
+    parts.append(missing_table(missing(cells)))
+    parts.append(environment_table(store.table("environments"), store.info.config))
+    parts.append(_footer(store, cells))
+    style = style_sheet(variables(chosen, dark=False), variables(chosen, dark=True))
+    return _PAGE.format(
+        title=escape(f"{store.info.name} · mshare-bench"), style=style, body="\n".join(filter(None, parts))
+    )
+
+
+_PAGE = """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{title}</title>
+<style>
+{style}</style>
+</head>
+<body>
+<main>
+{body}
+</main>
+</body>
+</html>
+"""
+
+
+def _section(title: str, caption: str, content: str, kind: str = "") -> str:
+    return f'<section class="{kind}">\n<h2>{escape(title)}</h2>\n<p>{escape(caption)}</p>\n{content}\n</section>'
+
+
+def _header(store: Store, scene: Scene | None, sentence: str) -> str:
+    when = store.info.created.replace("T", " ").replace("+00:00", " UTC")
+    kicker = " · ".join(part for part in ("mshare-bench", store.info.name, when) if part)
+    question = "What do page tables cost, and what does sharing them leave?"
+    if scene is not None:
+        share = "do" if scene.processes != 1 else "does"
+        question = (
+            f"What {share} {situation(scene)} spend on page tables, and what does each way of sharing leave of it?"
+        )
+    return (
+        f'<p class="kicker">{escape(kicker)}</p>\n<h1>{escape(question)}</h1>\n<p class="answer">{escape(sentence)}</p>'
+    )
+
+
+def _tiles(scene: Scene | None, both: Sequence[Scene]) -> str:
+    if scene is None:
+        return ""
+    known = [pair for pair in scene.pairs if pair.best["page_table_bytes"] is not None]
+    wanted = [pair for name in (BASELINE, "hugetlb", "mshare") for pair in known if pair.mechanism == name][:3]
+    tiles = []
+    for pair in wanted or known[:3]:
+        kind = "measured" if pair.measured else "predicted"
+        name, details = scene.label(pair)
+        said = f"page tables with {name}{f' ({details})' if details else ''}, {kind}"
+        tiles.append(_tile(words.size(pair.best["page_table_bytes"]), said, f"var(--m-{name.replace('_', '-')})"))
+    ratios = [pair.ratio for one in both for pair in one.pairs if pair.ratio is not None]
+    if ratios:
+        low, high = words.ratio(min(ratios)), words.ratio(max(ratios))
+        span = low if low == high else f"{low} – {high}"
+        most = max(one.processes for one in both)
+        tiles.append(_tile(span, f"measured over predicted, at up to {words.count(most)} processes", "var(--good)"))
+    return f'<div class="tiles">{"".join(tiles)}</div>'
+
+
+def _tile(figure: str, said: str, color: str) -> str:
+    return f'<div class="tile" style="--key: {color}"><b>{escape(figure)}</b><span>{escape(said)}</span></div>'
+
+
+def _footer(store: Store, cells: pa.Table) -> str:
+    counts: dict[str, int] = {}
+    for status in cells["status"].to_pylist():
+        counts[status] = counts.get(status, 0) + 1
+    said = _and(f"{number:,} {status}" for status, number in sorted(counts.items()))
+    line = command(store.info.config)
+    again = f"<br>Made by <code>{escape(line)}</code>" if line else ""
+    return (
+        f"<footer>{cells.num_rows:,} rows ({escape(said)}), schema {escape(store.info.schema_version)}; every figure is in "
+        f"<code>cells.arrow</code> and the tables beside it.{again}</footer>"
+    )
+
+
+def _and(items: Iterable[str]) -> str:
+    return ", ".join(items)

@@ -1,0 +1,132 @@
+"""The results table of the report: predicted beside measured, a block for every scene."""
+
+from collections.abc import Callable, Sequence
+from html import escape
+
+import pyarrow as pa
+
+from mshare_bench.report import words
+from mshare_bench.report.pairs import Pair, Scene, scenes, select
+from mshare_bench.results.savings import BASELINE
+
+__all__ = ["MOST_PAIRS", "results_table", "said_of"]
+
+MOST_PAIRS = 150
+
+_TIMES = ("attach_ns", "touch_ns", "fork_ns", "protect_ns", "unmap_ns", "exit_ns")
+_USUAL = {
+    "offset_bytes": 0,
+    "write_fraction": 0.0,
+    "populate": "controller",
+    "placement": "first_touch",
+    "topology": "here",
+}
+
+
+def results_table(cells: pa.Table) -> str:
+    """Make the sections with the tables; of a large sweep they hold whole scenes, evenly chosen."""
+    shown, left_out = select(cells, MOST_PAIRS)
+    found = scenes(shown)
+    if not found:
+        return ""
+    pairs = [pair for scene in found for pair in scene.pairs]
+    both = any(pair.predicted for pair in pairs) and any(pair.measured for pair in pairs)
+    more = f" {left_out:,} more combinations of processes and region are in cells.arrow." if left_out else ""
+    tables = _table(found, _TABLES_HEAD[both], lambda pair: _tables_row(pair, both))
+    made = [
+        _section("Results", f"Page tables of all processes. A dash is what nobody measured or computed.{more}", tables)
+    ]
+    columns = [name for name in ("minor_faults", *_TIMES) if any(_value(pair, name) is not None for pair in pairs)]
+    if columns:
+        over = "".join(f'<th colspan="{1 + both}">{_title(name)}</th>' for name in columns)
+        under = ("<th>predicted</th><th>measured</th>" if both else "<th></th>") * len(columns)
+        head = f'<tr class="over"><th></th>{over}</tr><tr><th>Mechanism</th>{under}</tr>'
+        times = _table(found, head, lambda pair: "".join(_sides(pair, name, both) for name in columns))
+        caption = "Faults are those of touching, over all processes; times are per process, at the median."
+        made.append(_section("Faults and times", caption, times))
+    return "\n".join(made)
+
+
+_TABLES_HEAD = {
+    True: "<tr><th>Mechanism</th><th>predicted</th><th>measured</th><th>ratio</th><th>saved</th><th>share</th><th>data</th></tr>",
+    False: "<tr><th>Mechanism</th><th>page tables</th><th>saved</th><th>share</th><th>data</th></tr>",
+}
+
+
+def _title(name: str) -> str:
+    return {"minor_faults": "Faults"}.get(name, name.removesuffix("_ns").capitalize())
+
+
+def _section(title: str, caption: str, table: str) -> str:
+    return f'<section class="long">\n<h2>{title}</h2>\n<p>{escape(caption)}</p>\n{table}\n</section>'
+
+
+def _table(found: Sequence[Scene], head: str, row: Callable[[Pair], str]) -> str:
+    columns = row(found[0].pairs[0]).count("<td") + 1
+    bodies = []
+    for scene in found:
+        count = f"{words.count(scene.processes)} process{'es' if scene.processes != 1 else ''} × {words.size(scene.region_bytes)}"
+        title = (
+            f'<tr class="scene"><th colspan="{columns}">{escape(count)}<span>{escape(said_of(scene))}</span></th></tr>'
+        )
+        rows = "\n".join(f"<tr>{_name(scene, pair)}{row(pair)}</tr>" for pair in scene.pairs)
+        bodies.append(f"<tbody>{title}\n{rows}</tbody>")
+    body = "\n".join(bodies)
+    return f'<div class="scroll"><table><thead>{head}</thead>\n{body}\n</table></div>'
+
+
+def said_of(scene: Scene) -> str:
+    """What else a scene is about: workload, pattern, and what is not as usual."""
+    at = scene.coordinates
+    said = [str(at["workload"]) if at["workload"] != "region" else "", str(at["access"])]
+    for name, usual in _USUAL.items():
+        value = at[name]
+        if value in (None, usual):
+            continue
+        if name == "offset_bytes":
+            said.append(f"offset {words.size(value)}")
+        elif name == "write_fraction":
+            said.append(f"{words.percent(value, 0)} writes")
+        else:
+            said.append(f"{name} {str(value).replace('_', ' ')}")
+    if all(pair.predicted is not None and pair.predicted.extrapolated for pair in scene.pairs):
+        said.append("predicted only, far beyond what was measured")
+    return " · ".join(part for part in said if part)
+
+
+def _name(scene: Scene, pair: Pair) -> str:
+    name, details = scene.label(pair)
+    detail = f'<span class="detail">{escape(details)}</span>' if details else ""
+    key = f'<span class="key" style="--key: var(--m-{escape(name.replace("_", "-"))})"></span>'
+    return f"<td>{key}{escape(name)}{detail}</td>"
+
+
+def _tables_row(pair: Pair, both: bool) -> str:
+    parts = [_sides(pair, "page_table_bytes", both)]
+    if both:
+        kind = {None: "none", True: "good", False: "warn"}[pair.agrees]
+        parts.append(f'<td class="{kind}">{words.ratio(pair.ratio)}</td>')
+    saved, left = pair.best["page_table_saved_bytes"], pair.best["page_table_bytes"]
+    if pair.mechanism == BASELINE:
+        parts.append('<td class="none">baseline</td><td></td>')
+    else:
+        kind = "none" if saved is None else "good" if saved > 0 else "bad" if saved < 0 else ""
+        share = words.percent(words.share_saved(saved, left))
+        parts.append(f'<td class="{kind}">{words.size(saved)}</td><td class="{kind}">{escape(share)}</td>')
+    parts.append(_cell(words.size(pair.best["data_bytes"])))
+    return "".join(parts)
+
+
+def _sides(pair: Pair, name: str, both: bool) -> str:
+    show = words.size if name.endswith("_bytes") else words.duration if name.endswith("_ns") else words.count
+    sides = [pair.predicted, pair.measured] if both else [pair.best]
+    return "".join(_cell(show(side[name] if side is not None else None)) for side in sides)
+
+
+def _value(pair: Pair, name: str) -> float | None:
+    found = [side[name] for side in (pair.predicted, pair.measured) if side is not None]
+    return next((value for value in found if value is not None), None)
+
+
+def _cell(text: str) -> str:
+    return f'<td class="none">{text}</td>' if text == words.DASH else f"<td>{escape(text)}</td>"
