@@ -7,7 +7,7 @@ The agent needs no C library, only a compiler for x86-64 or arm64 Linux and the 
 (extra ``compiler``) brings both.
 """
 
-__all__ = ["SOURCES", "build_agent", "digest", "find_compilers", "prebuilt_path"]
+__all__ = ["SOURCES", "binary_name", "build_agent", "digest", "find_compilers", "prebuilt_path", "zig_command"]
 
 import hashlib
 import importlib.util
@@ -38,7 +38,7 @@ _FLAGS = (
     "-fno-jump-tables",
     "-fno-sanitize=all",
 )
-_ZIG_TARGETS = {"x86_64": "x86_64-linux-musl", "aarch64": "aarch64-linux-musl"}
+_ZIG_HEADERS = {"x86_64": "x86-linux-any", "aarch64": "aarch64-linux-any"}
 
 
 def digest() -> str:
@@ -62,10 +62,21 @@ def prebuilt_path() -> Path:
 def find_compilers() -> list[list[str]]:
     """Commands that may compile the agent, the most likely first; empty when this machine has none."""
     found = [[path] for name in ("cc", "gcc", "clang") if (path := shutil.which(name))]
-    if importlib.util.find_spec("ziglang") is not None:
-        target = _ZIG_TARGETS.get(platform.machine())
-        found.append([sys.executable, "-m", "ziglang", "cc", *(("-target", target) if target else ())])
-    return found
+    return [*found, *([zig] if (zig := zig_command(platform.machine())) else [])]
+
+
+def zig_command(machine: str) -> list[str] | None:
+    """The compiler of the ``ziglang`` wheel for an architecture of `platform.machine`; None if it is not installed.
+
+    Without a C library it leaves out the kernel's headers too, so they are named.
+    """
+    spec = importlib.util.find_spec("ziglang")
+    if spec is None or spec.origin is None or machine not in _ZIG_HEADERS:
+        return None
+    headers = Path(spec.origin).parent / "lib" / "libc" / "include"
+    includes = [str(headers / folder) for folder in (_ZIG_HEADERS[machine], "any-linux-any")]
+    target = ["-target", f"{machine}-linux-musl"]
+    return [sys.executable, "-m", "ziglang", "cc", *target, "-isystem", includes[0], "-isystem", includes[1]]
 
 
 def build_agent(into: Path, compilers: list[list[str]] | None = None) -> tuple[Path | None, list[str]]:
