@@ -27,7 +27,7 @@ class AnonThp(Mechanism):
     @property
     def traits(self) -> Traits:
         """A copy per process."""
-        return Traits(data="private")
+        return Traits(data="private", advices=("vma_advise",))
 
     def extents(self, placed: Placed, page: int, geometry: Geometry) -> tuple[Extent, ...]:
         """Huge leaves for the aligned 2 MiB stretches, base pages before and after."""

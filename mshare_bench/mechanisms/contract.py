@@ -74,6 +74,12 @@ class Traits:
         Its data is in memory before anybody touches it, whatever `populate` says (a file's page cache).
     basis
         What the rows are: `exact`, `conditioned` or `hypothetical`.
+    advices
+        Unit cost of each `madvise` that attaching takes, in order.
+    split_every
+        Bytes from one split of the mapping to the next while it is attached; 0 for none.
+    paths
+        (usual name, own name) of unit costs: where the kernel takes another path than for shared memory's base pages.
     """
 
     data: Literal["shared", "private", "copy_on_write"] = "shared"
@@ -84,6 +90,9 @@ class Traits:
     merged: int = 0
     resident: bool = False
     basis: Literal["exact", "conditioned", "hypothetical"] = "exact"
+    advices: tuple[str, ...] = ()
+    split_every: int = 0
+    paths: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass
@@ -91,21 +100,35 @@ class Backing:
     """What a real region is made of: an open file to map, a System V segment, or (neither) anonymous memory.
 
     Closing it gives everything back; nothing of it is left in any name space while it is in use.
+
+    Attributes
+    ----------
+    fd, shmid
+        File to map, or segment to attach; -1 for none.
+    offset
+        Where in the file the region starts, bytes.
+    map_length
+        Bytes that a process must map to attach; 0: as many as the region has.
+    data_fd
+        File to write the data to beforehand without any mapping; -1: it is written through a mapping.
     """
 
     fd: int = -1
     shmid: int = -1
     offset: int = 0
+    map_length: int = 0
+    data_fd: int = -1
 
     def held_bytes(self) -> int | None:
         """Bytes of data that it holds now; None where it can't tell."""
-        return os.fstat(self.fd).st_blocks * 512 if self.fd >= 0 else None
+        fd = self.data_fd if self.data_fd >= 0 else self.fd
+        return os.fstat(fd).st_blocks * 512 if fd >= 0 else None
 
     def close(self) -> None:
         """Give it back; processes that have it mapped keep it until they end."""
-        if self.fd >= 0:
-            os.close(self.fd)
-            self.fd = -1
+        for fd in {self.fd, self.data_fd} - {-1}:
+            os.close(fd)
+        self.fd = self.data_fd = -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +149,10 @@ class Recipe:
         Mapped and touched by the parent before it forks the processes.
     knobs
         Kernel knobs that must have these values meanwhile (journalled, put back): `{"shmem_enabled": "advise"}`.
+    needs
+        Name of something that only trying tells (`real/probes.py`); empty for nothing.
+    protectable
+        Whether `mprotect` of the mapping is allowed.
     merge
         Wait until KSM has scanned and merged everything before the counters are read.
     hugepages
@@ -137,6 +164,8 @@ class Recipe:
     advise_splits: tuple[tuple[int, int, int], ...] = ()
     spawn: Literal["fork", "clone_vm", "thread"] = "fork"
     inherited: bool = False
+    needs: str = ""
+    protectable: bool = True
     merge: bool = False
     knobs: Mapping[str, str] = field(default_factory=dict)
     hugepages: int = 0

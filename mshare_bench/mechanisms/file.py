@@ -15,7 +15,15 @@ from mshare_bench.domain.workload import Placed
 from mshare_bench.mechanisms.contract import FAULT_AROUND, Backing, Extent, Mechanism, Recipe, Traits, whole
 from mshare_bench.mechanisms.registry import mechanism
 
-__all__ = ["File", "cached_file"]
+__all__ = ["FILE_PATHS", "File", "cached_file"]
+
+FILE_PATHS = (
+    ("fault_read", "fault_read_file"),
+    ("pte_fill", "pte_fill_file"),
+    ("fault_write", "fault_write_file"),
+    ("fault_copy", "fault_copy_file"),
+)
+"""Unit costs of mapped files: their pages come from a file system, shared memory's from memory itself."""
 
 
 @mechanism
@@ -32,7 +40,7 @@ class File(Mechanism):
     @property
     def traits(self) -> Traits:
         """One copy of the data, tables per process."""
-        return Traits(resident=True, basis="conditioned")
+        return Traits(resident=True, basis="conditioned", paths=FILE_PATHS)
 
     def extents(self, placed: Placed, page: int, geometry: Geometry) -> tuple[Extent, ...]:
         """One extent, with fault-around on reads."""

@@ -37,7 +37,13 @@ class Hugetlb(Mechanism):
     @property
     def traits(self) -> Traits:
         """One copy of the data; tables per process but for the shared PMD pages."""
-        return Traits()
+        paths = (
+            ("fault_huge", "fault_hugetlb"),
+            ("fault_huge_hole", "fault_hugetlb_hole"),
+            ("huge_protect", "hugetlb_protect"),
+            ("huge_zap", "hugetlb_zap"),
+        )
+        return Traits(paths=paths, split_every=0 if self.pmd_sharing else _SLOT)
 
     def page_sizes(self, geometry: Geometry) -> tuple[int, ...]:
         """2 MiB and 1 GiB on x86-64."""

@@ -30,7 +30,17 @@ class Ksm(Mechanism):
     @property
     def traits(self) -> Traits:
         """A copy per process until merged, and 64 bytes beside each page."""
-        return Traits(data="private", metadata_per_page=RMAP_ITEM_BYTES, merged=MAX_PAGE_SHARING)
+        return Traits(
+            data="private",
+            metadata_per_page=RMAP_ITEM_BYTES,
+            merged=MAX_PAGE_SHARING,
+            advices=("vma_advise", "ksm_advise"),
+            paths=(
+                ("fault_anonymous", "fault_ksm"),
+                ("pte_protect_anonymous", "pte_protect_ksm"),
+                ("pte_zap_anonymous", "pte_zap_ksm"),
+            ),
+        )
 
     def extents(self, placed: Placed, page: int, geometry: Geometry) -> tuple[Extent, ...]:
         """Base pages."""

@@ -1,24 +1,30 @@
-"""Linux mshare: processes share the page tables themselves. Two user-space interfaces have been proposed.
+"""Linux mshare: processes share the page tables themselves. Three user-space interfaces.
 
 `interface=msharefs` (the posted series v2 and v3, Anthony Yznaga): a file of a file system of its own owns the tables; attaching
 shares one upper entry, a 512 GiB window on x86-64, and everything below it. A later sharer needs no table of its own and
 takes one fault per window, which links it.
 `interface=flag` (MAP_SHARED_PT, 2022-23): PTE pages are shared, in units of 2 MiB, between mappings of one file at the same
 address; each sharer keeps its own PMD and PUD pages and links one PTE page per fault.
+`interface=ideal`: what has been promised and nobody has proposed: any size at any page, and with `mapping=private`
+copy-on-write inside what is shared. Its rows are hypothetical.
 """
 
 import dataclasses
+import mmap
 from dataclasses import dataclass
 
 from mshare_bench.domain.geometry import Geometry, Level
 from mshare_bench.domain.units import format_size
 from mshare_bench.domain.workload import SLOT, Placed
 from mshare_bench.errors import CapabilityError, ConfigError
-from mshare_bench.mechanisms.contract import FAULT_AROUND, Extent, Mechanism, Recipe, Traits, whole
+from mshare_bench.mechanisms._msharefs import Msharefs
+from mshare_bench.mechanisms.contract import FAULT_AROUND, Backing, Extent, Mechanism, Recipe, Traits, memfd, whole
 from mshare_bench.mechanisms.registry import mechanism
 
-__all__ = ["Mshare"]
+__all__ = ["MAP_SHARED_PT", "Mshare"]
 
+MAP_SHARED_PT = 0x200000
+"""The proposed mmap flag; a stock kernel accepts and ignores it, so only behaviour tells."""
 _ALL = frozenset({Level.PTE, Level.PMD, Level.PUD})
 
 
@@ -31,17 +37,28 @@ class Mshare(Mechanism):
     summary = "shared page tables (not in any released kernel)"
     color = "#d55e00"
 
-    interface: str = dataclasses.field(default="msharefs", metadata={"choices": ("msharefs", "flag")})
+    interface: str = dataclasses.field(default="msharefs", metadata={"choices": ("msharefs", "flag", "ideal")})
+    mapping: str = dataclasses.field(default="shared", metadata={"choices": ("shared", "private")})
+
+    def __post_init__(self) -> None:
+        if self.mapping == "private" and self.interface == "msharefs":
+            raise ConfigError(
+                "mechanism.mapping=private: msharefs refuses MAP_PRIVATE (EINVAL); mechanism.interface=ideal models it"
+            )
 
     @property
     def traits(self) -> Traits:
         """One linking fault per 512 GiB window, or per 2 MiB with the flag."""
-        return Traits(link=SLOT if self.interface == "msharefs" else 2 << 20)
+        return Traits(
+            data="copy_on_write" if self.mapping == "private" else "shared",
+            link=2 << 20 if self.interface == "flag" else SLOT,
+            basis="hypothetical" if self.interface == "ideal" else "exact",
+        )
 
     def check(self, placed: Placed, page: int) -> None:
         """A region starts at a window's start (msharefs), or is PMD-aligned and a multiple of 2 MiB (flag)."""
         super().check(placed, page)
-        if placed.region.adjacent:
+        if placed.region.adjacent or self.interface == "ideal" or self.mapping == "private":
             return  # regions behind one another share the window, and units that they only partly fill stay private
         if self.interface == "msharefs":
             if placed.address % SLOT:
@@ -55,8 +72,10 @@ class Mshare(Mechanism):
 
     def extents(self, placed: Placed, page: int, geometry: Geometry) -> tuple[Extent, ...]:
         """All levels are shared (msharefs), or the PTE pages (flag)."""
-        if self.interface == "msharefs":
+        if self.interface != "flag":
             return whole(placed, page, FAULT_AROUND, _ALL)
+        if self.mapping == "private":
+            return whole(placed, page, FAULT_AROUND)  # a private mapping is not shared
         size, unit = placed.region.size, geometry.span(Level.PTE)
         first = min(size, -placed.address % unit)
         last = max(first, (placed.address + size) // unit * unit - placed.address)
@@ -68,7 +87,20 @@ class Mshare(Mechanism):
         )
 
     def recipe(self, placed: Placed, page: int) -> Recipe:
-        """Not yet driven for real."""
-        raise CapabilityError(
-            f"mechanism.interface={self.interface}: this kernel shares no page tables; it needs the mshare series (CONFIG_MSHARE)"
-        )
+        """Attach the region's file, whole windows long; or map a memfd with the flag, where the kernel heeds it.
+
+        Raises
+        ------
+        CapabilityError
+            For the ideal, which exists nowhere.
+        """
+        if self.interface == "ideal":
+            raise CapabilityError("mechanism.interface=ideal: no kernel has it; it is simulated only")
+        flags = mmap.MAP_PRIVATE if self.mapping == "private" else mmap.MAP_SHARED
+        if self.interface == "flag":
+            return Recipe(flags=flags | MAP_SHARED_PT, needs="MAP_SHARED_PT")
+        return Recipe(flags=flags, protectable=False)
+
+    def open(self, size: int, page: int) -> Backing:
+        """A region of msharefs, or a memfd."""
+        return Msharefs().create(size) if self.interface == "msharefs" else memfd(size, self.name)

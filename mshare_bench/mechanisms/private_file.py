@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from mshare_bench.domain.geometry import Geometry
 from mshare_bench.domain.workload import Placed
 from mshare_bench.mechanisms.contract import FAULT_AROUND, Backing, Extent, Mechanism, Recipe, Traits, whole
-from mshare_bench.mechanisms.file import cached_file
+from mshare_bench.mechanisms.file import FILE_PATHS, cached_file
 from mshare_bench.mechanisms.registry import mechanism
 
 __all__ = ["PrivateFile"]
@@ -26,7 +26,7 @@ class PrivateFile(Mechanism):
     @property
     def traits(self) -> Traits:
         """One copy until it is written."""
-        return Traits(data="copy_on_write", resident=True, basis="conditioned")
+        return Traits(data="copy_on_write", resident=True, basis="conditioned", paths=FILE_PATHS)
 
     def extents(self, placed: Placed, page: int, geometry: Geometry) -> tuple[Extent, ...]:
         """One extent, with fault-around on reads."""

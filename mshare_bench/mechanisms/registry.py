@@ -40,7 +40,7 @@ def mechanism(cls: _M) -> _M:
 def mechanisms() -> dict[str, type[Mechanism]]:
     """Every mechanism by name, in order of the names."""
     for module in pkgutil.iter_modules(mshare_bench.mechanisms.__path__):
-        if module.name not in _NOT_MECHANISMS:
+        if module.name not in _NOT_MECHANISMS and not module.name.startswith("_"):
             importlib.import_module(f"{mshare_bench.mechanisms.__name__}.{module.name}")
     for entry in importlib.metadata.entry_points(group="mshare_bench.mechanisms"):
         try:

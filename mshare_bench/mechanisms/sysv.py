@@ -67,7 +67,7 @@ class Sysv(Mechanism):
     @property
     def traits(self) -> Traits:
         """One copy of the data, tables per process."""
-        return Traits()
+        return Traits(paths=(("vma_map", "segment_attach"), ("fault_read", "fault_page")))
 
     def extents(self, placed: Placed, page: int, geometry: Geometry) -> tuple[Extent, ...]:
         """One extent without fault-around."""

@@ -27,7 +27,7 @@ class Thp(Mechanism):
     @property
     def traits(self) -> Traits:
         """One copy of the data; tables per process, small ones."""
-        return Traits()
+        return Traits(advices=("vma_advise",))
 
     def extents(self, placed: Placed, page: int, geometry: Geometry) -> tuple[Extent, ...]:
         """Huge leaves for the whole 2 MiB stretches of a congruent mapping; base pages elsewhere."""

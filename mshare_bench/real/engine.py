@@ -20,6 +20,7 @@ from mshare_bench.real.cgroups import MemoryGroup, memory_cgroup
 from mshare_bench.real.guard import AGENT_BYTES, DEFAULT_RESERVE_BYTES, Need, guard
 from mshare_bench.real.knobs import Knob, More, knobs, knobs_set, nr_hugepages
 from mshare_bench.real.measure import Measurement, Times, measure, page_table_noise
+from mshare_bench.real.probes import require
 from mshare_bench.real.programs import Backed, cast, close_backings, open_backings
 from mshare_bench.results.describe import cell_columns
 from mshare_bench.results.rows import Rows
@@ -96,6 +97,8 @@ class RealEngine:
         mechanism, expected = mechanism_of(point), account(point, self._geometry)
         self._guard(point)
         recipes = self._recipes(point, mechanism)
+        for needed in {recipe.needs for recipe in recipes} - {""}:
+            require(needed)
         shared = not expected.traits.one_mm and self._shares_tables(point, mechanism)
         if shared and self._noise is None:
             self._noise = page_table_noise()
@@ -168,8 +171,8 @@ class RealEngine:
         # take more faults than each would alone (seen: 5,286 for 3,072). So they take turns where windows matter.
         windows = expected.total("minor_faults") < touched_pages(point)
         there = point.populate == "controller" or traits.resident
-        if traits.inherited and there:
-            fill(backed)
+        if there:
+            fill(backed, all_files=traits.inherited is not None)
         return measure(
             casting,
             backed,
@@ -192,6 +195,7 @@ class RealEngine:
             "data_bytes": result.data_bytes,
             "metadata_bytes": result.metadata_bytes,
             "minor_faults": int(touch.minor_faults.sum()) + result.parent_faults,
+            "linking_faults": result.linking_faults,
             "basis": "measured",
         }
         for phase in TIMED_PHASES:
@@ -252,13 +256,18 @@ class RealEngine:
                 rows.add("samples", **key, process=mille, value_ns=float(value))
 
 
-def fill(backed: Sequence[Backed]) -> None:
-    """Write files of inherited regions before anybody maps them: the populator would come too late."""
+def fill(backed: Sequence[Backed], all_files: bool) -> None:
+    """Write data to files without a mapping.
+
+    Those of inherited regions, for which the populator would come too late, and those whose tables any mapping would fill.
+    """
     chunk = bytes([1]) * MIB
     for one in backed:
+        size = one.placed.region.size
         for backing in one.instances:
-            for offset in range(0, one.placed.region.size if backing.fd >= 0 else 0, MIB):
-                os.pwrite(backing.fd, chunk[: one.placed.region.size - offset], offset)
+            fd = backing.data_fd if backing.data_fd >= 0 else backing.fd if all_files else -1
+            for offset in range(0, size if fd >= 0 else 0, MIB):
+                os.pwrite(fd, chunk[: size - offset], offset)
 
 
 def _own(phase: str, times: Times, traits: Traits) -> NDArray[np.int64]:

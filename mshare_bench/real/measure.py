@@ -1,8 +1,9 @@
 """Runs one casting phase by phase and reads the kernel's counters around it."""
 
+import contextlib
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from mshare_bench.mechanisms.contract import Traits
 from mshare_bench.real.agent.protocol import Spawn
 from mshare_bench.real.counters.ksm import RMAP_ITEM_BYTES, ksm_state, process_ksm_state
 from mshare_bench.real.counters.page_tables import settle
+from mshare_bench.real.counters.perf import PerfEvents, event_unavailable
 from mshare_bench.real.counters.smaps import mappings
 from mshare_bench.real.counters.vmpte import vm_bytes
 from mshare_bench.real.launch import Binding, ProcessTree
@@ -61,6 +63,9 @@ class Measurement:
         The data in all its copies; what KSM keeps beside it. None where it was not read.
     parent_faults
         Faults of the parent before it forked the others.
+    linking_faults
+        Faults that perf's `page-faults` event saw and `ru_minflt` did not: those that link a shared table. None where tables
+        are not shared or there is no such event.
     pmd_mapped_bytes
         Bytes of a file that PMD entries map, in the first process: the condition of a file's prediction.
     phases
@@ -72,6 +77,7 @@ class Measurement:
     data_bytes: int | None = None
     metadata_bytes: int | None = None
     parent_faults: int = 0
+    linking_faults: int | None = None
     pmd_mapped_bytes: int | None = None
     phases: dict[str, Times] = field(default_factory=dict)
 
@@ -133,8 +139,11 @@ def measure(
         pids = [int(pid) for pid in (tree.pids[:agents] if spawn == Spawn.FORK else tree.pids[:1])]
         before, all_before = _vm_pte(pids), _settled()
         result.phases["attach"] = _times(tree.run("attach", 0, agents))
-        written = tree.run("write", 0, agents, parallel=touching)
-        read = tree.run("read", 0, agents, parallel=touching)
+        with _page_faults(pids if traits.link else []) as linked:
+            written = tree.run("write", 0, agents, parallel=touching)
+            read = tree.run("read", 0, agents, parallel=touching)
+        if linked:
+            result.linking_faults = linked[0] - int(written["minor_faults"].sum() + read["minor_faults"].sum())
         if traits.merged:
             _wait_until_merged(timeout)
         after, all_after = _vm_pte(pids), _settled()
@@ -175,6 +184,23 @@ def _settled() -> int | None:
     """`PageTables` once it stands still; None where its batches can't be folded in, since it may then lag by megabytes."""
     reading = settle(timeout_s=2.0, quiet_s=_QUIET_S)
     return reading.page_table_bytes if reading.refreshed else None
+
+
+@contextlib.contextmanager
+def _page_faults(pids: Sequence[int]) -> Iterator[list[int]]:
+    """Count perf's `page-faults` of these processes; the list holds the sum at the end, and stays empty where it can't be had."""
+    total: list[int] = []
+    if not pids or event_unavailable("page-faults"):
+        yield total
+        return
+    with contextlib.ExitStack() as events:
+        opened = [events.enter_context(PerfEvents(("page-faults",), (pid,))) for pid in pids]
+        for one in opened:
+            one.start()
+        yield total
+        counts = [one.read()[0].count for one in opened]
+        if None not in counts:
+            total.append(sum(count for count in counts if count is not None))
 
 
 def _vm_pte(pids: Sequence[int]) -> int:

@@ -18,7 +18,9 @@ import platform
 import resource
 from collections.abc import Iterator
 
-__all__ = ["flag_faults", "kvm_unavailable", "stock_flag_faults", "userfaultfd_unavailable"]
+from mshare_bench.errors import CapabilityError
+
+__all__ = ["flag_faults", "kvm_unavailable", "require", "stock_flag_faults", "userfaultfd_unavailable"]
 
 MAP_SHARED_PT = 0x200000
 
@@ -52,6 +54,27 @@ def flag_faults() -> int | None:
 def stock_flag_faults() -> int | None:
     """Count the same without the flag: what this kernel takes when it shares no table."""
     return _second_mappers_faults(0)
+
+
+def require(needed: str) -> None:
+    """Try what a mechanism's recipe needs and only trying tells.
+
+    Raises
+    ------
+    CapabilityError
+        When this kernel does not do it, with what was seen.
+    """
+    if needed != "MAP_SHARED_PT":
+        raise CapabilityError(f"{needed}: not known how to try it")
+    faults = flag_faults()
+    if faults is None or faults > 1:
+        seen = (
+            "could not be tried" if faults is None else f"a second process took {faults} faults on shared 2 MiB, not 1"
+        )
+        raise CapabilityError(
+            f"mechanism.interface=flag: this kernel accepts MAP_SHARED_PT and shares nothing ({seen}); "
+            "it needs the MAP_SHARED_PT series"
+        )
 
 
 def kvm_unavailable() -> str | None:

@@ -141,7 +141,13 @@ def cast(point: Point, backed: Sequence[Backed], traits: Traits) -> Casting:
         for one in backed:
             prefork += [*_map(one, one.instances[0]), *_parent_touches(one, workload, traits)]
     populate = point.populate == "controller" and traits.data == "shared" and not traits.resident and not inherited
-    ops = [op for one in backed for number in range(len(one.instances)) for op in _populate(one, number)]
+    ops = [
+        op
+        for one in backed
+        for number, backing in enumerate(one.instances)
+        if backing.data_fd < 0
+        for op in _populate(one, number)
+    ]
     programs.append({"populate": ops if populate else []})
     assignment.append(len(programs) - 1)
     return Casting(tuple(programs), np.array(assignment), tuple(prefork), tuple(groups))
@@ -180,12 +186,13 @@ def _program(
     unmap: list[o.Op] = []
     for touch in cohort.touches:
         one = by_name[touch.region]
-        address, size = one.placed.address, one.placed.region.size
+        backing = one.instances[index % len(one.instances)]
+        address, length = one.placed.address, backing.map_length or one.placed.region.size
         if maps:
-            attach += _map(one, one.instances[index % len(one.instances)])
+            attach += _map(one, backing)
         if maps or inherited:
-            protect.append(o.Protect(address, size, mmap.PROT_READ))
-            unmap.append(o.Unmap(address, size))
+            protect += [o.Protect(address, length, mmap.PROT_READ)] if one.recipe.protectable else []
+            unmap.append(o.Unmap(address, length))
         write += _touches(address, touch.written, touch, index, True, numbered)
         read += _touches(address, touch.read, touch, index, False)
     fork: list[o.Op] = [] if inherited else [o.Fork("child")]
@@ -195,7 +202,8 @@ def _program(
 
 
 def _map(one: Backed, backing: Backing) -> list[o.Op]:
-    address, size, recipe = one.placed.address, one.placed.region.size, one.recipe
+    address, recipe = one.placed.address, one.recipe
+    size = backing.map_length or one.placed.region.size
     ops: list[o.Op]
     if backing.shmid >= 0:
         ops = [o.AttachSegment(address, size, backing.shmid, advice=recipe.advice)]

@@ -1,7 +1,7 @@
 """What a point costs in bytes and faults: tables, data, metadata, faults, by region. Exact integers, no time."""
 
 import functools
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +17,7 @@ from mshare_bench.sim.inherited import inherited_account
 from mshare_bench.sim.result import Account, RegionAccount
 from mshare_bench.sim.tables import Mapped, clip, cohorts, count_tables, links, mappers, union_pages
 
-__all__ = ["Account", "account", "mechanism_of"]
+__all__ = ["Account", "Setting", "account", "mechanism_of", "setting_of"]
 
 
 @functools.lru_cache(maxsize=1024)
@@ -30,8 +30,28 @@ def mechanism_of(point: Point) -> Mechanism:
     return _mechanism(point.mechanism, tuple(sorted(point.options.items())))
 
 
-def account(point: Point, geometry: Geometry = X86_64) -> Account:
-    """Count everything that a point costs.
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """A point made ready to be counted.
+
+    Attributes
+    ----------
+    workload
+        As it runs: with all writes where the mechanism writes everything, slices written out where they cross extents.
+    mapped
+        Every region at its address with its extents.
+    populated
+        Whether the data is there before anybody touches it.
+    """
+
+    traits: Traits
+    workload: Workload
+    mapped: tuple[Mapped, ...]
+    populated: bool
+
+
+def setting_of(point: Point, geometry: Geometry = X86_64) -> Setting:
+    """Make a point ready to be counted.
 
     Raises
     ------
@@ -46,10 +66,22 @@ def account(point: Point, geometry: Geometry = X86_64) -> Account:
         mapped.append(Mapped(placed, mechanism.extents(placed, point.page, geometry)))
     regions = tuple(mapped)
     workload = _unrolled(workload.writing_all() if traits.data == "private" else workload, regions)
-    populated = point.populate == "controller" or traits.resident
+    return Setting(traits, workload, regions, point.populate == "controller" or traits.resident)
+
+
+def account(point: Point, geometry: Geometry = X86_64) -> Account:
+    """Count everything that a point costs.
+
+    Raises
+    ------
+    ConfigError
+        When the mechanism can't map a region of the workload as asked.
+    """
+    setting = setting_of(point, geometry)
+    traits, workload, regions, populated = setting.traits, setting.workload, setting.mapped, setting.populated
     if traits.inherited in ("copied", "shared"):
         return inherited_account(workload, regions, geometry, traits)
-    tables = count_tables(workload, regions, geometry, traits.one_mm)
+    tables = count_tables(workload, regions, geometry, traits.one_mm, traits.data == "copy_on_write")
     faults = minor_faults(workload, regions, geometry, traits, populated)
     linking: dict[str, int] = {}
     if traits.link:

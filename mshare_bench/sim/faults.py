@@ -51,7 +51,7 @@ def minor_faults(
             if extent.page > geometry.page:
                 faults += _huge(workload, one, extent, users, geometry, traits)
             elif traits.one_mm or Level.PTE in extent.shared:
-                faults += _once(one, extent, users, geometry, populated) * one.placed.region.instances
+                faults += _once(one, extent, users, geometry, traits, populated) * one.placed.region.instances
             else:
                 faults += _each(one, extent, users, geometry, traits, populated)
         totals[one.placed.region.name] = faults
@@ -84,10 +84,17 @@ def _huge(workload: Workload, one: Mapped, extent: Extent, users: _Users, geomet
     return once + slots - int((first[:, 1] - first[:, 0] + 1).sum()) * one.placed.region.instances
 
 
-def _once(one: Mapped, extent: Extent, users: _Users, geometry: Geometry, populated: bool) -> int:
+def _once(one: Mapped, extent: Extent, users: _Users, geometry: Geometry, traits: Traits, populated: bool) -> int:
     """Faults of all processes together on tables that all share."""
     origin, window = one.origin(geometry), extent.window // geometry.page
     written = _union(users, extent, geometry, "written")
+    if traits.data == "copy_on_write":
+        # A page that a process writes is its own: a fault for each of them, and what is read is still shared.
+        copies = sum(
+            per_process(touch, clip(touch.written, extent, geometry), origin, 1, cohort.processes)
+            for cohort, touch in users
+        )
+        return copies + _size(_coarsen(_union(users, extent, geometry, "read"), origin, window))
     read = _without(_union(users, extent, geometry, "read"), written)
     if len(users) == 1 and not users[0][1].stride:
         touch = users[0][1]

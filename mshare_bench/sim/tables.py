@@ -60,13 +60,17 @@ class Tables:
         return self.pte + self.pmd + self.pud
 
 
-def count_tables(workload: Workload, mapped: tuple[Mapped, ...], geometry: Geometry, one_mm: bool) -> dict[str, Tables]:
+def count_tables(
+    workload: Workload, mapped: tuple[Mapped, ...], geometry: Geometry, one_mm: bool, private_copies: bool = False
+) -> dict[str, Tables]:
     """Count the table pages of every region, over all processes.
 
     Parameters
     ----------
     one_mm
         Whether all processes run on one address space: then every table exists once.
+    private_copies
+        Whether a page that is written is copied: a process that writes through a shared table gets its own, and the path to it.
 
     Returns
     -------
@@ -81,6 +85,10 @@ def count_tables(workload: Workload, mapped: tuple[Mapped, ...], geometry: Geome
                     totals[name][level] += count
         for name, count in _shared(workload, mapped, geometry, level, one_mm):
             totals[name][level] += count
+        if private_copies:
+            for cohort in cohorts(workload):
+                for name, count in _unshared(cohort, mapped, geometry, level):
+                    totals[name][level] += count
     return {name: Tables(*counts) for name, counts in totals.items()}
 
 
@@ -159,6 +167,20 @@ def _private(cohort: Cohort, mapped: tuple[Mapped, ...], geometry: Geometry, lev
     return _walk(
         cohort, mapped, geometry, span, lambda extent: level not in extent.shared and _has(extent, level, geometry)
     )
+
+
+def _unshared(
+    cohort: Cohort, mapped: tuple[Mapped, ...], geometry: Geometry, level: Level
+) -> Iterator[tuple[str, int]]:
+    """Shared tables that each process of the cohort writes through and so has for itself."""
+    span = geometry.span(level) // geometry.page
+    for one in mapped:
+        for touch in cohort.touches:
+            if touch.region == one.placed.region.name:
+                for extent in one.extents:
+                    if level in extent.shared:
+                        written = clip(touch.written, extent, geometry)
+                        yield touch.region, per_process(touch, written, one.origin(geometry), span, cohort.processes)
 
 
 def _walk(
