@@ -242,10 +242,8 @@ def _zipf_table(items: int, skew: float) -> tuple[tuple[int, ...], tuple[int, ..
         cut[poor], other[poor] = int(share[poor] * ((1 << 32) - 1)), rich
         share[rich] -= 1 - share[poor]
         (small if share[rich] < 1 else large).append(rich)
-    # What rounding left over on either list keeps its whole entry; an entry without ranks may not.
-    for index in small:
-        if index >= len(first):
-            cut[index], other[index] = 0, int(np.argmax(weight))
+    # What rounding leaves on either list keeps its whole entry. An entry without ranks is never among them: while one
+    # waits, the entries with too much have at least a whole one to give.
     pad = (0,) * (ZIPF_BUCKETS - len(first))
     return (*first.tolist(), *pad), (*count.tolist(), *pad), tuple(cut.tolist()), tuple(other.tolist())
 

@@ -21,7 +21,7 @@ from mshare_bench.sim.mmu import (
     stream_from_mapping,
 )
 from mshare_bench.sim.mmu.reference_streams import addresses, seed_of
-from mshare_bench.sim.mmu.streams import number_stream
+from mshare_bench.sim.mmu.streams import ZIPF_BUCKETS, _zipf_table, number_stream
 from tests.sim.mmu.configurations import GIB, KIB, MIB
 
 EVERY: list[Stream] = [
@@ -93,6 +93,25 @@ def test_zipf_frequencies(skew: float) -> None:
         expected = share[low:high].sum()
         sigma = (expected * (1 - expected) / count) ** 0.5
         assert np.mean((drawn >= low) & (drawn < high)) == pytest.approx(expected, abs=5 * sigma)
+
+
+@pytest.mark.parametrize("items", [1, 2, 63, 64, 65, 66, 100, 5000, 1 << 20, (1 << 31) - 1])
+def test_zipf_table_gives_every_bucket_its_mass(items: int) -> None:
+    for skew in (0.0, 0.3, 0.99, 1.0, 1.01, 2.0, 5.0, 10.0):
+        first, count, cut, other = _zipf_table(items, skew)
+        assert len(first) == ZIPF_BUCKETS
+        assert sum(count) == items
+        mass = np.zeros(ZIPF_BUCKETS)
+        for entry in range(ZIPF_BUCKETS):
+            kept = 1.0 if other[entry] == entry else cut[entry] / ((1 << 32) - 1)
+            mass[entry] += kept / ZIPF_BUCKETS
+            mass[other[entry]] += (1 - kept) / ZIPF_BUCKETS
+        low, high = np.array(first) + 0.5, np.array(first) + np.array(count) + 0.5
+        power = 1 - skew
+        weight = np.log(high / low) if power == 0 else (high**power - low**power) / power
+        weight = np.where(np.array(count) == 1, (np.array(first) + 1.0) ** -skew, weight)
+        np.testing.assert_allclose(mass, weight / weight.sum(), rtol=1e-6, atol=1e-11)
+        assert all(mass[bucket] == 0 for bucket in range(ZIPF_BUCKETS) if not count[bucket])
 
 
 def test_scattering_is_one_to_one() -> None:
