@@ -6,7 +6,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, redirect_stdout
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -133,7 +133,8 @@ def _run(arguments: list[str], output: Output) -> int:
         return 0
     from mshare_bench.study import run_request
 
-    with _observed(output) as observer:
+    # What libraries print while cells run belongs beside the results, not among them.
+    with redirect_stdout(sys.stderr), _observed(output) as observer:
         result = run_request(request, observer)
     _print(result, output)
     return _exit_code(result)

@@ -4,6 +4,7 @@ Ray listens on loopback only where it takes the machine for one that can't be a 
 others here, from the environment when it is imported. A token of its own keeps it from writing one into the user's home.
 """
 
+import functools
 import logging
 import os
 import secrets
@@ -55,12 +56,14 @@ def local_ray(cpus: int | None = None) -> Iterator[Any]:
     if started is not None and started.is_initialized():
         yield started
         return
-    before = {name: os.environ.get(name) for name in (*_ENVIRONMENT, "RAY_AUTH_TOKEN")}
-    os.environ.update(_ENVIRONMENT, RAY_AUTH_TOKEN=secrets.token_hex(32))
+    before = dict(os.environ)
+    os.environ.update(_ENVIRONMENT, RAY_AUTH_TOKEN=_token())
     folder = _folder()
     try:
         import ray
 
+        if started is not None:
+            _read_environment_again(ray)
         try:
             ray.init(
                 address="local",
@@ -75,18 +78,32 @@ def local_ray(cpus: int | None = None) -> Iterator[Any]:
                 _temp_dir=str(folder),
             )
         except Exception as error:  # Ray raises whatever its parts raise
-            raise CapabilityError(f"executor=ray: Ray does not start here ({error}); executor=inline does") from error
+            reason = str(error).strip().splitlines()[0]
+            raise CapabilityError(f"executor=ray: Ray does not start here ({reason}); executor=inline does") from error
         yield ray
     finally:
         ray_module = sys.modules.get("ray")
         if ray_module is not None:
             ray_module.shutdown()
         shutil.rmtree(folder, ignore_errors=True)
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
+        for name in set(os.environ) - set(before):  # Ray sets some of its own
+            del os.environ[name]
+        os.environ.update(before)
+
+
+def _read_environment_again(ray: Any) -> None:
+    """Somebody has imported Ray before: make it take the switches that it reads on import."""
+    from ray._raylet import AuthenticationTokenLoader, Config
+
+    ray._private.ray_constants.ENABLE_RAY_CLUSTER = False
+    Config.initialize("")
+    AuthenticationTokenLoader.instance().reset_cache()
+
+
+@functools.cache
+def _token() -> str:
+    """One per process: Ray reads it once, and a second cluster of this process is entered with the first one's."""
+    return secrets.token_hex(32)
 
 
 def _folder() -> Path:

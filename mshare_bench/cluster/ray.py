@@ -51,7 +51,7 @@ class RayExecutor:
     options
         Which cluster.
     where
-        Reads the environment of the machine that it is called on; must be importable there.
+        Reads this machine's environment.
     """
 
     name = "ray"
@@ -64,6 +64,7 @@ class RayExecutor:
     def run(self, cells: Sequence[Cell], engines: Mapping[str, Engine]) -> Iterator[Tables]:
         """Run every cell; tables come back batch by batch as they are done."""
         ray = self._started.enter_context(local_ray())
+        where = self._where()
         cpus = int(ray.cluster_resources().get("CPU", 1))
         held = {name: ray.put(engine) for name, engine in engines.items()}
         run = ray.remote(_remote_batch)
@@ -74,7 +75,7 @@ class RayExecutor:
                 batch = waiting.popleft()
                 resources = {} if batch.engine == "sim" else {REAL_RESOURCE: 1}
                 task = run.options(num_cpus=1, resources=resources, max_retries=0)
-                flying[task.remote(batch.cells, held[batch.engine], self._where)] = batch
+                flying[task.remote(batch.cells, held[batch.engine], where)] = batch
             done, _ = ray.wait(list(flying), num_returns=1)
             for reference in done:
                 batch = flying.pop(reference)
@@ -100,8 +101,8 @@ class RayExecutor:
         return None
 
 
-def _remote_batch(cells: tuple[Cell, ...], engine: Engine, where: Callable[[], Where]) -> Tables:
-    return run_batch(cells, engine, where())
+def _remote_batch(cells: tuple[Cell, ...], engine: Engine, where: Where) -> Tables:
+    return run_batch(cells, engine, where)
 
 
 def _batch_size(cells: Sequence[Cell], engines: Mapping[str, Engine], cpus: int) -> int:

@@ -1,6 +1,7 @@
 """Hydra at the front: its flags, its grammar, its help and its completion; what it makes of the arguments is an `Invocation`."""
 
 import argparse
+import logging
 import os
 import sys
 from collections.abc import Iterator, Sequence
@@ -157,11 +158,16 @@ def _explained(
 @contextmanager
 def _raw_errors() -> Iterator[None]:
     # Hydra prints its own errors and exits with 1 unless it is told to let them through.
+    # It also sets the root logger up, which is its caller's.
     before = os.environ.get("HYDRA_FULL_ERROR")
     os.environ["HYDRA_FULL_ERROR"] = "1"
+    root = logging.getLogger()
+    handlers, level = list(root.handlers), root.level
     try:
         yield
     finally:
+        root.handlers[:] = handlers
+        root.setLevel(level)
         if before is None:
             del os.environ["HYDRA_FULL_ERROR"]
         else:

@@ -139,7 +139,18 @@ def _literal(key: str, value: Any) -> str:
         value = str(value)
     if not isinstance(value, str):
         raise ConfigError(f"{key}={value!r}: must be a text, a number, a bool, None or a list of these")
-    if re.fullmatch(r"[A-Za-z0-9_./:@%+-]+", value):
+    if re.fullmatch(r"[A-Za-z0-9_./:@%+-]*[A-Za-z][A-Za-z0-9_./:@%+-]*", value) and not _reads_as_other(value):
         return value
-    escaped = value.replace("\\", "\\\\").replace("'", "\\'")
-    return f"'{escaped}'"
+    from hydra.core.override_parser.types import Quote, QuotedString
+
+    return QuotedString(value, Quote.single).with_quotes()
+
+
+def _reads_as_other(text: str) -> bool:
+    if text.lower() in ("null", "true", "false"):
+        return True
+    try:
+        float(text.replace("_", ""))
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,31 @@
+"""One batch: stamped rows, and a defect that costs one cell only."""
+
+from mshare_bench.cluster.batch import batches, failed, run_batch
+from tests.cluster.engines import Counting, cell, here
+
+
+def test_rows_are_stamped_with_the_environment() -> None:
+    tables = run_batch([cell(1), cell(2)], Counting(), here())
+    assert tables["cells"]["env"].to_pylist() == [here().env] * 2
+    assert tables["environments"].to_pylist() == [
+        {"env": here().env, "machine": "machine", "key": "cpu", "value": None},
+        {"env": here().env, "machine": "machine", "key": "kernel", "value": "6.1"},
+    ]
+
+
+def test_an_engine_that_raises_costs_the_cell_that_made_it() -> None:
+    cells = run_batch([cell(n) for n in (1, 2, 3)], Counting(raises_at=2), here())["cells"]
+    assert cells["status"].to_pylist() == ["ok", "failed", "ok"]
+    assert cells["error"].to_pylist() == [None, "ValueError: a defect of the engine", None]
+
+
+def test_failed_rows() -> None:
+    cells = failed([cell(4)], "the worker\n died", here())["cells"]
+    assert (cells["status"].to_pylist(), cells["error"].to_pylist()) == (["failed"], ["the worker died"])
+    assert cells["page_table_bytes"].to_pylist() == [None]
+
+
+def test_batches_keep_the_order_and_real_cells_alone() -> None:
+    cells = [cell(1), cell(2), cell(3), cell(1, "real"), cell(2, "real"), cell(4)]
+    found = [(engine, [one.point.workload.processes for one in batch]) for engine, batch in batches(cells, simulated=2)]
+    assert found == [("sim", [1, 2]), ("sim", [3]), ("real", [1]), ("real", [2]), ("sim", [4])]

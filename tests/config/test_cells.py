@@ -1,0 +1,54 @@
+"""Values to cells: what is refused, and for whom."""
+
+from typing import Any
+
+import pytest
+
+from mshare_bench.config.cells import CellContext, Claims, cells_of
+from mshare_bench.config.composer import Composer
+from mshare_bench.errors import ConfigError
+from mshare_bench.mechanisms.registry import mechanisms
+
+VALUES = Composer().compose([]).values
+
+
+def made(context: CellContext | None = None, **leaves: Any) -> dict[str, Any]:
+    claims = Claims()
+    values = {**VALUES, **{key.replace("__", "."): value for key, value in leaves.items()}}
+    found = {one.cell.point.mechanism: one for one in cells_of(values, context or CellContext(), claims)}
+    claims.check()
+    return found
+
+
+def test_all_is_every_registered_mechanism() -> None:
+    assert set(made()) == set(mechanisms())
+
+
+def test_what_one_of_all_cannot_do_is_refused_with_the_reason() -> None:
+    found = made(offset="4KiB")
+    assert "offset=4096" in (found["mshare"].refused or "")
+    assert found["shmem"].refused is None
+
+
+def test_what_a_named_one_cannot_do_is_an_error() -> None:
+    with pytest.raises(ConfigError, match="offset=4096"):
+        made(CellContext(mechanism_named=True), offset="4KiB", mechanism__name="mshare")
+
+
+def test_an_option_that_none_has_is_an_error() -> None:
+    with pytest.raises(ConfigError, match=r"mechanism\.colour=blue"):
+        made(mechanism__colour="blue")
+    with pytest.raises(ConfigError, match="page=8192"):
+        made(page="8KiB")
+
+
+def test_models_and_machine_go_into_the_cell() -> None:
+    context = CellContext(models={"sim": "s-1", "real": "r-1"}, machine="m", seed=5)
+    sim, real = (made(context, engine=engine)["shmem"].cell for engine in ("sim", "real"))
+    assert (sim.model, sim.machine, sim.seed) == ("s-1", "", 5)
+    assert (real.model, real.machine, real.cost) == ("r-1", "m", "")
+
+
+def test_only_predictions_are_extrapolated() -> None:
+    assert made(engine="sim", extrapolated=True)["shmem"].cell.extrapolated
+    assert not made(engine="real", extrapolated=True)["shmem"].cell.extrapolated

@@ -1,0 +1,47 @@
+"""Plans: every cell once, repeats, what is missing."""
+
+import pytest
+
+from mshare_bench.domain.cell import Cell, Point
+from mshare_bench.errors import ConfigError
+from mshare_bench.sweep.plan import Refusal, make_plan
+from mshare_bench.workloads.registry import workloads
+
+
+def cell(processes: int, engine: str = "sim") -> Cell:
+    workload = workloads()["region"].resolve(processes=processes)
+    return Cell(Point(workload, "shmem", "", 4096), engine=engine)  # type: ignore[arg-type]
+
+
+def test_a_cell_that_comes_twice_runs_once() -> None:
+    plan = make_plan([(cell(1), None), (cell(2), None), (cell(1), None)], {})
+    assert plan.cells == (cell(1), cell(2))
+
+
+def test_repeats_by_engine() -> None:
+    plan = make_plan([(cell(1), None), (cell(1, "real"), None)], {"real": 3})
+    assert [(one.engine, one.repeat) for one in plan.cells] == [("sim", 0), ("real", 0), ("real", 1), ("real", 2)]
+    assert plan.keys == tuple((one.digest, one.repeat) for one in plan.cells)
+
+
+def test_refusals_do_not_run() -> None:
+    plan = make_plan([(cell(1), "no"), (cell(2), None)], {})
+    assert plan.refusals == (Refusal(cell(1), "no"),)
+    assert plan.cells == (cell(2),)
+
+
+def test_missing_is_what_is_not_finished() -> None:
+    plan = make_plan([(cell(1, "real"), None)], {"real": 3})
+    finished = {plan.keys[0], plan.keys[2], ("something else", 0)}
+    assert [one.repeat for one in plan.missing(finished)] == [1]
+
+
+def test_the_digest_is_of_what_runs_in_whatever_order() -> None:
+    one, other = (make_plan([(cell(n), None) for n in order], {}) for order in ((1, 2), (2, 1)))
+    assert one.digest == other.digest
+    assert one.digest != make_plan([(cell(1), None)], {}).digest
+
+
+def test_no_cell_is_an_error() -> None:
+    with pytest.raises(ConfigError, match="no cell"):
+        make_plan([], {})

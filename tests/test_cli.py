@@ -1,0 +1,285 @@
+"""The command line, called in this process; a few commands through the installed program."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mshare_bench.cli import VERBS, main
+from mshare_bench.mechanisms.registry import mechanisms
+from mshare_bench.study import load
+
+pytestmark = pytest.mark.usefixtures("own_folder")
+
+PROGRAM = [sys.executable, "-m", "mshare_bench"]
+
+
+def json_rows(capsys: pytest.CaptureFixture[str], *arguments: str, code: int = 0) -> list[dict[str, Any]]:
+    assert main([*arguments, "--json"]) == code
+    rows = json.loads(capsys.readouterr().out)
+    assert isinstance(rows, list)
+    return rows
+
+
+# The command contract.
+
+
+def test_contract_named_mechanism(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    rows = json_rows(
+        capsys,
+        "run",
+        "mechanism=hugetlb",
+        "processes=500",
+        "region=8000MiB",
+        "engine=sim",
+        f"out={tmp_path}/o",
+        "tracking=none",
+    )
+    (row,) = rows
+    assert (row["mechanism"], row["processes"], row["region_bytes"]) == ("hugetlb", 500, 8000 << 20)
+    assert (tmp_path / "o" / "cells.arrow").is_file()
+
+
+def test_contract_multirun_is_one_plan_and_one_store(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    rows = json_rows(
+        capsys, "run", "-m", "mechanism=shmem,hugetlb,mshare", "processes=10,100", "region=64MiB,1GiB", "engine=sim",
+        "executor=inline", f"out={tmp_path}/o", "tracking=none",
+    )  # fmt: skip
+    seen = {(row["mechanism"], row["processes"], row["region_bytes"]) for row in rows}
+    assert seen == {(m, p, r) for m in ("shmem", "hugetlb", "mshare") for p in (10, 100) for r in (64 << 20, 1 << 30)}
+    assert len({row["sweep"] for row in rows}) == 1
+    assert [path.name for path in tmp_path.glob("**/cells.arrow")] == ["cells.arrow"]
+
+
+def test_contract_option_of_a_mechanism(capsys: pytest.CaptureFixture[str]) -> None:
+    rows = json_rows(
+        capsys, "run", "mechanism=mshare", "mechanism.interface=flag", "processes=100", "region=1GiB", "tracking=none"
+    )
+    assert [row["variant"] for row in rows] == ["interface=flag"]
+    assert len(list(Path("mshare-runs").iterdir())) == 1
+
+
+def test_contract_all_mechanisms_with_a_pattern(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    main(
+        ["run", "mechanism=all", "workload=hpc_ranks", "processes=64", "region=2GiB", "access=fraction", "access.fraction=0.25",
+         f"out={tmp_path}/o", "tracking=none", "--json"]
+    )  # fmt: skip
+    rows = json.loads(capsys.readouterr().out)
+    assert {row["mechanism"] for row in rows} == set(mechanisms())
+    assert {(row["access"], json.loads(row["access_params"])["fraction"]) for row in rows} == {("fraction", 0.25)}
+
+
+def test_contract_experiment(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    rows = json_rows(capsys, "run", "experiment=oracle_sga", "mechanism=shmem", "tracking=none", f"out={tmp_path}/o")
+    assert [(row["processes"], row["region_bytes"]) for row in rows] == [(1500, 300 << 30)]
+    assert rows[0]["pte_table_bytes"] / (1 << 30) == pytest.approx(878.906, abs=0.001)
+
+
+def test_without_a_coordinate_the_headline_is_planned(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["plan", "tracking=none", "real.processes=5", "guard.reserve=0", "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    predicted = {row["mechanism"] for row in rows if (row["processes"], row["engine"]) == (10_000, "sim")}
+    assert predicted == set(mechanisms())
+    assert {row["engine"] for row in rows if row["processes"] == 5} == {"sim", "real"}
+    assert {row["region_bytes"] for row in rows} == {1 << 30}
+
+
+@pytest.mark.parametrize(
+    ("mechanism", "table_bytes"),
+    [("shmem", 21_053_440_000), ("mshare", 2_105_344), ("hugetlb", 4096 + 10_000 * 4096)],
+)
+def test_figures_of_the_article(capsys: pytest.CaptureFixture[str], mechanism: str, table_bytes: int) -> None:
+    (row,) = json_rows(capsys, "run", f"mechanism={mechanism}", "processes=10000", "region=1GiB", "tracking=none")
+    assert row["page_table_bytes"] == table_bytes
+
+
+# Bad input: one line that names the key and the value, no traceback, nothing half-written.
+
+BAD = [
+    (["mechanism=hugetbl"], ("mechanism=hugetbl", "hugetlb")),
+    (["workload=hpc_rank"], ("workload=hpc_rank", "hpc_ranks")),
+    (["workload=no_such_thing_at_all"], ("workload=no_such_thing_at_all", "region")),
+    (["experiment=headlin"], ("experiment=headlin", "headline")),
+    (["topology=xeon_3s"], ("topology=xeon_3s", "xeon_2s")),
+    (["access=dens"], ("access=dens", "dense")),
+    (["proceses=3"], ("proceses", "processes")),
+    (["processes=3", "reserve=1GiB"], ("reserve", "guard.reserve")),
+    (["mechanism=mshare", "mechanism.interfce=flag"], ("mechanism.interfce", "mechanism.interface")),
+    (["mechanism=mshare", "mechanism.interface=flg"], ("mechanism.interface=flg", "flag")),
+    (["mechanism=shmem", "mechanism.interface=flag"], ("mechanism.interface=flag", "shmem")),
+    (["region=12quux"], ("region=12quux",)),
+    (["region=-1GiB"], ("region=-1GiB",)),
+    (["region=5000"], ("region=5000", "4096")),
+    (["mechanism=hugetlb", "region=5MiB"], ("region=5242880", "2MiB")),
+    (["mechanism=shmem", "page=2MiB"], ("page=2MiB", "shmem")),
+    (["page=3MiB"], ("page=3145728", "2MiB")),
+    (["region=1PiB"], ("region=1 PiB", "address space")),
+    (["processes=-3"], ("processes=-3",)),
+    (["processes=0"], ("processes=0",)),
+    (["processes=many"], ("processes=many",)),
+    (["offset=-4096"], ("offset=-4096",)),
+    (["offset=100"], ("offset=100",)),
+    (["offset=600GiB"], ("offset=",)),
+    (["engine=simm"], ("engine=simm", "sim")),
+    (["executor=rayy", "processes=1"], ("executor=rayy", "ray")),
+    (["populate=later"], ("populate=later", "first_touch")),
+    (["write_fraction=1.5"], ("write_fraction=1.5",)),
+    (["write_fraction=some"], ("write_fraction=some",)),
+    (["access=fraction", "access.fraction=2"], ("access.fraction=2",)),
+    (["access=dense", "access.fraction=0.5"], ("access.fraction=0.5", "dense")),
+    (["access=stride", "access.step=3KiB"], ("access.step=3072",)),
+    (["repeats=0", "processes=1"], ("repeats=0",)),
+    (["guard.reserve=lots", "processes=1"], ("guard.reserve=lots",)),
+    (["mechanism=mshare", "offset=4096"], ("offset=4096", "512 GiB")),
+    (["mechanism=hugetlb", "offset=4096"], ("offset=4096", "2MiB")),
+    (["processes=10,100"], ("processes=10,100", "run -m ")),
+    (["-m", "seed=1,2", "processes=1"], ("seed=1,2", "repeats")),
+    (["-m", "out=a,b", "processes=1"], ("out=a,b",)),
+    (["-m", "processes=glob(x*)"], ("processes=glob(x*)",)),
+    (["processes"], ("processes",)),
+    (["processes=[1"], ("processes=[1",)),
+    (["--no-such-flag"], ("--no-such-flag",)),
+    (["tracking.uri=ftp://x", "processes=1"], ("ftp://x",)),
+    (["workload.regions.regoin.size=1GiB"], ("workload.regions.regoin.size", "workload.regions.region.size")),
+    (["workload.regions.region.size=1000"], ("workload.regions.region.size=1000",)),
+    (["name=a/b", "processes=1"], ("name=a/b",)),
+    (["+nothing.like.this=1", "processes=1"], ("nothing.like.this",)),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("arguments", "named"), BAD, ids=[" ".join(one[0]) for one in BAD])
+def test_bad_input(capsys: pytest.CaptureFixture[str], arguments: list[str], named: tuple[str, ...]) -> None:
+    assert main(["run", *arguments]) == 2
+    output = capsys.readouterr()
+    assert output.out == ""
+    lines = output.err.splitlines()
+    assert len(lines) == 1, lines
+    assert all(part in lines[0] for part in named), lines[0]
+    assert list(Path().iterdir()) == []
+
+
+def test_unwritable_out(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("not a folder")
+    assert main(["run", "processes=1", "tracking=none", f"out={tmp_path}/file"]) == 2
+    assert f"out={tmp_path}/file" in capsys.readouterr().err
+    assert (tmp_path / "file").read_text() == "not a folder"
+
+
+def test_out_that_holds_something_else(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    (tmp_path / "kept").mkdir()
+    (tmp_path / "kept" / "thesis.tex").write_text("years of work")
+    assert main(["run", "processes=1", "tracking=none", f"out={tmp_path}/kept"]) == 2
+    assert "thesis.tex" in capsys.readouterr().err
+
+
+def test_corrupt_store(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    (tmp_path / "cells.arrow").write_bytes(b"ARROW1\0\0 no, not really")
+    assert main(["show", str(tmp_path)]) == 2
+    output = capsys.readouterr()
+    assert len(output.err.splitlines()) == 1 and "cells.arrow" in output.err
+
+
+def test_no_store(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert main(["show", f"{tmp_path}/nowhere"]) == 2
+    assert "nowhere" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("arguments", [["rnu"], ["shw", "x"]])
+def test_unknown_verb(capsys: pytest.CaptureFixture[str], arguments: list[str]) -> None:
+    assert main(arguments) == 2
+    assert "did you mean" in capsys.readouterr().err
+
+
+# Exit codes, and what is printed.
+
+
+def test_a_point_that_one_of_all_cannot_do_is_a_skipped_row(capsys: pytest.CaptureFixture[str]) -> None:
+    rows = json_rows(capsys, "run", "mechanism=all", "offset=4096", "processes=2", "region=64MiB", "tracking=none")
+    skipped = {row["mechanism"]: row["error"] for row in rows if row["status"] == "skipped"}
+    assert "mshare" in skipped and "offset=4096" in skipped["mshare"]
+    assert {row["status"] for row in rows if row["mechanism"] == "shmem"} == {"ok"}
+
+
+def test_quiet_says_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", "mechanism=shmem", "processes=2", "tracking=none", "--quiet"]) == 0
+    assert capsys.readouterr() == ("", "")
+
+
+def test_the_table_and_the_answer_are_shown(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert main(["run", "-m", "mechanism=shmem,mshare", "processes=100", "tracking=none", f"out={tmp_path}/o"]) == 0
+    shown = capsys.readouterr().out
+    assert "mshare" in shown and "200.8 MiB" in shown
+    assert main(["show", f"{tmp_path}/o"]) == 0
+    assert "200.8 MiB" in capsys.readouterr().out
+
+
+def test_interrupt_keeps_what_finished(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mshare_bench.cluster import batch, inline
+
+    run_batch, calls = batch.run_batch, []
+
+    def interrupted(*arguments: Any) -> Any:
+        calls.append(arguments)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return run_batch(*arguments)
+
+    monkeypatch.setattr(inline, "run_batch", interrupted)
+    monkeypatch.setattr(inline, "batches", lambda cells: batch.batches(cells, simulated=1))
+    command = [
+        "run",
+        "-m",
+        "mechanism=shmem,mshare",
+        "processes=1,2",
+        "executor=inline",
+        "tracking=none",
+        f"out={tmp_path}/o",
+    ]
+    assert main(command) == 130
+    assert load(tmp_path / "o").cells.num_rows == 1
+    monkeypatch.undo()
+    assert main(command) == 0
+    assert load(tmp_path / "o").statuses == {"ok": 4}
+
+
+def test_hydra_answers_for_itself(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", "--cfg", "job", "mechanism=all", "mechanism.pmd_sharing=false"]) == 0
+    assert "pmd_sharing: false" in capsys.readouterr().out
+    assert main(["run", "--help"]) == 0
+    assert "mechanism: all, " in capsys.readouterr().out
+    assert list(Path().iterdir()) == []
+
+
+def test_completion(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    def completed(line: str) -> list[str]:
+        monkeypatch.setenv("COMP_LINE", line)
+        assert main(["-sc", "query=bash"]) == 0
+        return capsys.readouterr().out.split()
+
+    assert set(completed("mshare-bench ")) <= set(VERBS)
+    assert set(completed("mshare-bench s")) == {"show", "sync"}
+    assert "mechanism=hugetlb" in completed("mshare-bench run mechanism=hug")
+    assert "processes=" in completed("mshare-bench plan proc")
+    assert main(["-sc", "install=bash"]) == 0
+    assert "complete -o nospace" in capsys.readouterr().out
+
+
+def test_the_installed_program_fails_in_one_line() -> None:
+    done = subprocess.run([*PROGRAM, "run", "mechanism=nope"], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_the_installed_program_runs_from_another_folder(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [*PROGRAM, "run", "engine=sim", "processes=1000", "region=1GiB", "tracking=none", "--json"],
+        capture_output=True, text=True, timeout=60, cwd=tmp_path, env={**os.environ, "XDG_CONFIG_HOME": str(tmp_path)},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert {row["mechanism"] for row in json.loads(done.stdout)} == set(mechanisms())
