@@ -1,14 +1,20 @@
 """The simulating engine: rows of the results contract, without running anything."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from mshare_bench.domain.cell import Cell
+from mshare_bench.domain.cost import CostModel
 from mshare_bench.domain.geometry import X86_64, Geometry
 from mshare_bench.domain.ports import Estimate, Tables
-from mshare_bench.errors import MshareBenchError
+from mshare_bench.domain.workload import ProcessGroup
+from mshare_bench.errors import ConfigError, MshareBenchError
 from mshare_bench.results.describe import cell_columns
 from mshare_bench.results.rows import Rows
-from mshare_bench.sim.accounting import Account, account, mechanism_of
+from mshare_bench.results.schema import PHASES
+from mshare_bench.sim.accounting import Account, account, mechanism_of, setting_of
+from mshare_bench.sim.time import Timed, median_times, prices_of, spread, timed
+from mshare_bench.sim.work import WORK_PHASES, shares_of
 
 __all__ = ["SimEngine"]
 
@@ -17,13 +23,21 @@ _SECONDS_PER_CELL = 0.0003
 
 
 class SimEngine:
-    """Predicts: bytes and faults exactly."""
+    """Predicts: bytes and faults exactly, and times where a cell names a cost profile.
+
+    Parameters
+    ----------
+    costs
+        Cost profiles by name. A cell whose `cost` is empty gets no times.
+    """
 
     name = "sim"
-    model = "accounting-1"
+    model = "accounting-1+time-1"
 
-    def __init__(self, geometry: Geometry = X86_64) -> None:
+    def __init__(self, geometry: Geometry = X86_64, costs: Mapping[str, CostModel] | None = None) -> None:
         self._geometry = geometry
+        self._costs = dict(costs or {})
+        self._prices = {name: prices_of(one) for name, one in self._costs.items()}
 
     def run(self, cells: Sequence[Cell]) -> Iterator[Tables]:
         """Predict every cell; tables come in batches. A cell that the mechanism can't do becomes a `skipped` row."""
@@ -43,11 +57,12 @@ class SimEngine:
     def _cell(self, cell: Cell, rows: Rows) -> None:
         try:
             result = account(cell.point, self._geometry)
+            times = self._timed(cell)
         except MshareBenchError as error:
             rows.add("cells", **cell_columns(cell, "skipped", str(error)))
             return
         tables, page = result.tables, result.page
-        basis = result.traits.basis + ("+extrapolated" if cell.extrapolated else "")
+        basis = self._basis(cell, result) + ("+extrapolated" if cell.extrapolated else "")
         rows.add(
             "cells",
             **cell_columns(cell),
@@ -61,10 +76,27 @@ class SimEngine:
             minor_faults=result.total("minor_faults"),
             linking_faults=result.total("linking_faults"),
             basis=basis,
+            **_columns(times),
         )
-        self._long_tables(cell, result, rows)
+        self._long_tables(cell, result, times, rows)
 
-    def _long_tables(self, cell: Cell, result: Account, rows: Rows) -> None:
+    def _timed(self, cell: Cell) -> list[Timed]:
+        """Times of all processes; none where the cell names no profile."""
+        if not cell.cost:
+            return []
+        if cell.cost not in self._prices:
+            raise ConfigError(f"cost={cell.cost}: the engine was given no profile of that name")
+        one = setting_of(cell.point, self._geometry)
+        shares = shares_of(one.workload, one.mapped, self._geometry, one.traits, one.populated)
+        return timed(shares, self._prices[cell.cost])
+
+    def _basis(self, cell: Cell, result: Account) -> str:
+        """What a row is worth: as little as its least certain part."""
+        if result.traits.basis != "exact" or not cell.cost:
+            return result.traits.basis
+        return self._costs[cell.cost].basis
+
+    def _long_tables(self, cell: Cell, result: Account, times: list[Timed], rows: Rows) -> None:
         key = {"cell": cell.digest, "repeat": cell.repeat}
         backing = mechanism_of(cell.point).name
         for one in result.regions:
@@ -86,4 +118,43 @@ class SimEngine:
         for group in cell.point.workload.groups:
             rows.add(
                 "groups", **key, group=group.name, role=group.role, processes=group.processes, machine=cell.machine
+            )
+        if times:
+            _phases(key, cell.point.workload.groups, times, result, rows)
+
+
+def _columns(times: Sequence[Timed]) -> dict[str, float]:
+    """Columns of the median time of every phase."""
+    columns = {}
+    for phase, time in median_times(times).items() if times else ():
+        columns[f"{phase}_ns"] = time.value
+        columns[f"{phase}_ns_lo"] = time.low
+        columns[f"{phase}_ns_hi"] = time.high
+    return columns
+
+
+def _phases(
+    key: Mapping[str, Any], groups: Sequence[ProcessGroup], times: Sequence[Timed], result: Account, rows: Rows
+) -> None:
+    """Rows of every group and phase; the faults of a group are known where it is alone."""
+    for number, group in enumerate(groups):
+        own = [one for one in times if one.group == group.name]
+        for phase in WORK_PHASES:
+            found = spread(own, phase)
+            if found is None:
+                continue
+            touched = phase == "touch"
+            rows.add(
+                "phases",
+                **key,
+                group=group.name,
+                phase=phase,
+                order=PHASES.index(phase),
+                p50_ns=found.p50,
+                p95_ns=found.p95,
+                p99_ns=found.p99,
+                max_ns=found.max,
+                sum_ns=found.sum,
+                page_table_bytes=result.page_table_bytes if touched and number == 0 else None,
+                minor_faults=result.total("minor_faults") if touched and len(groups) == 1 else None,
             )
