@@ -1,7 +1,7 @@
 """Figures, drawn with matplotlib: SVG for the report, PNG for everywhere else.
 
 `figures(cells, colors)` draws what the cells allow; `svg(figure, name, colors)` gives inline SVG with CSS variables for colours;
-`write_figures(cells, folder, colors)` writes PNG files.
+`write_figures(figures, folder)` writes PNG files.
 """
 
 import io
@@ -93,15 +93,15 @@ def svg(figure: "Figure", name: str, chosen: Mapping[str, str]) -> str:
 _XLINK = 'xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink"'
 
 
-def write_figures(cells: pa.Table, folder: Path, colors: Mapping[str, str] | None = None) -> list[Path]:
-    """Write the figures as PNG on white into a folder; gives their paths."""
+def write_figures(made: Mapping[str, "Figure"], folder: Path) -> list[Path]:
+    """Write figures as PNG on white into a folder; gives their paths. Their stand-in colours are gone afterwards."""
     import matplotlib as mpl
     from matplotlib.colors import to_rgb
 
     plain = {INK: "#1b1f24", MUTED: "#57606a", GRID: "#d8dee4", PAPER: "#ffffff"}
     folder.mkdir(parents=True, exist_ok=True)
     paths = []
-    for name, figure in figures(cells, colors).items():
+    for name, figure in made.items():
         for artist in figure.findobj():
             for kind in ("color", "edgecolor", "facecolor", "markeredgecolor", "markerfacecolor"):
                 get, put = getattr(artist, f"get_{kind}", None), getattr(artist, f"set_{kind}", None)

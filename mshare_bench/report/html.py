@@ -9,13 +9,14 @@ even, the table, what has no result and why, and the environment.
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
 from mshare_bench.report import words
 from mshare_bench.report.answer import answer, situation
 from mshare_bench.report.facts import break_even_table, command, environment_table, missing_table
-from mshare_bench.report.figures import figures, svg
+from mshare_bench.report.figures import figures, svg, write_figures
 from mshare_bench.report.pairs import Scene, checked, costliest, missing
 from mshare_bench.report.palette import palette, variables
 from mshare_bench.report.selection import break_even
@@ -24,6 +25,9 @@ from mshare_bench.report.table import results_table
 from mshare_bench.results.files import atomic
 from mshare_bench.results.savings import BASELINE
 from mshare_bench.results.store import Store
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 __all__ = ["render_report", "write_report"]
 
@@ -59,7 +63,7 @@ def write_report(store: Store, path: Path | None = None, colors: Mapping[str, st
     store
         Open or not for writing.
     path
-        Where to; `report.html` in the store's folder by default.
+        Where to; by default `report.html` in the store's folder, and its figures as PNG in `figures/` beside it.
     colors
         Colour of each mechanism, `#rrggbb`; those left out get one.
 
@@ -68,19 +72,34 @@ def write_report(store: Store, path: Path | None = None, colors: Mapping[str, st
     OSError
         When it can't be written.
     """
-    path = path or store.path / "report.html"
-    with atomic(path) as file:
-        file.write(render_report(store, colors).encode())
-    return path
+    cells = store.table("cells")
+    made = _figures(cells, colors)
+    target = path or store.path / "report.html"
+    with atomic(target) as file:
+        file.write(_render(store, cells, made, colors).encode())
+    if path is None:
+        write_figures(made, store.path / "figures")
+    return target
 
 
 def render_report(store: Store, colors: Mapping[str, str] | None = None) -> str:
     """Make the report as one HTML document."""
     cells = store.table("cells")
-    mechanisms = sorted(name for name in cells["mechanism"].unique().to_pylist() if name)
-    chosen = palette(mechanisms, colors)
+    return _render(store, cells, _figures(cells, colors), colors)
+
+
+def _figures(cells: pa.Table, colors: Mapping[str, str] | None) -> dict[str, "Figure"]:
+    return figures(cells, _palette(cells, colors))
+
+
+def _palette(cells: pa.Table, colors: Mapping[str, str] | None) -> dict[str, str]:
+    return palette(sorted(name for name in cells["mechanism"].unique().to_pylist() if name), colors)
+
+
+def _render(store: Store, cells: pa.Table, made: Mapping[str, "Figure"], colors: Mapping[str, str] | None) -> str:
+    chosen = _palette(cells, colors)
     scene = costliest(cells)
-    drawn = {name: svg(figure, name, chosen) for name, figure in figures(cells, chosen).items()}
+    drawn = {name: svg(figure, name, chosen) for name, figure in made.items()}
     parts = [_header(store, scene, answer(cells)), _tiles(scene, checked(cells))]
     for name, picture in drawn.items():
         title, caption = _CAPTIONS[name]

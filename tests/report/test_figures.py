@@ -53,6 +53,6 @@ def test_pictures_are_the_same_each_time() -> None:
 
 
 def test_files_are_written(tmp_path: Path) -> None:
-    paths = write_figures(with_savings(headline().tables()["cells"]), tmp_path / "figures", COLORS)
+    paths = write_figures(figures(with_savings(headline().tables()["cells"]), COLORS), tmp_path / "figures")
     assert [path.name for path in paths] == ["page_tables.png", "time.png"]
     assert all(path.read_bytes().startswith(b"\x89PNG") for path in paths)

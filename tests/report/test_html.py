@@ -92,4 +92,5 @@ def test_it_is_written_beside_the_tables(tmp_path: Path) -> None:
     with Store.create(tmp_path / "out", "x") as store:
         store.append(headline().tables())
         assert write_report(store) == tmp_path / "out" / "report.html"
+        assert {one.name for one in (store.path / "figures").iterdir()} == {"page_tables.png", "time.png"}
         assert write_report(store, tmp_path / "else.html", COLORS).read_text().startswith("<!doctype html>")
