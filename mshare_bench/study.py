@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from mshare_bench.config.cells import CellContext
     from mshare_bench.config.request import PointSet, Request
     from mshare_bench.config.settings import Settings
+    from mshare_bench.domain.cost import CostModel
     from mshare_bench.results.store import Store
     from mshare_bench.tracking.mlflow import MlflowTracker
 
@@ -205,7 +206,7 @@ def run_request(request: "Request", observer: Observer) -> Result:
     plan = plan_of(request, observer.note)
     with Store.create(_out(settings), settings.name, sweep=plan.digest, config=_record(request)) as store:
         try:
-            _run_missing(plan, store, settings, observer)
+            _run_missing(plan, store, settings, observer, _costs(request, plan.cells))
         finally:  # what finished is kept, also when interrupted
             store.compact()
         link = None if settings.tracking == "none" else _tracker(settings).log(store, observer.note)
@@ -224,7 +225,7 @@ def outlook(request: "Request") -> list[dict[str, Any]]:
     from mshare_bench.sweep.outlook import Stored, outlook, rows_of
 
     plan = plan_of(request)
-    estimators, _ = _engines({cell.engine for cell in plan.cells}, request.settings)
+    estimators, _ = _engines({cell.engine for cell in plan.cells}, request.settings, _costs(request, plan.cells))
     stored = Stored()
     if request.settings.out is not None and (Path(request.settings.out) / "store.json").exists():
         store = Store.open(request.settings.out)
@@ -300,10 +301,19 @@ def _fitted(
     return {**row, "processes": largest}
 
 
-def _run_missing(plan: Plan, store: "Store", settings: "Settings", observer: Observer) -> None:
+def _costs(request: "Request", cells: Iterable[Cell]) -> dict[str, "CostModel"]:
+    """The cost profiles that cells name."""
+    from mshare_bench.config.costs import profiles
+
+    return profiles({cell.cost for cell in cells}, request.composer)
+
+
+def _run_missing(
+    plan: Plan, store: "Store", settings: "Settings", observer: Observer, costs: Mapping[str, "CostModel"]
+) -> None:
     finished = store.finished()
     todo = list(plan.missing(finished))
-    engines, lacking = _engines({cell.engine for cell in todo}, settings)
+    engines, lacking = _engines({cell.engine for cell in todo}, settings, costs)
     refused = [*plan.refusals, *(Refusal(cell, lacking[cell.engine]) for cell in todo if cell.engine in lacking)]
     todo = [cell for cell in todo if cell.engine not in lacking]
     observer.planned(plan, todo, store.path)
@@ -347,14 +357,16 @@ def _models() -> dict[str, str]:
     return {"sim": SimEngine.model, "real": RealEngine.model}
 
 
-def _engines(names: set[str], settings: "Settings") -> tuple[dict[str, "EstimatingEngine"], dict[str, str]]:
+def _engines(
+    names: set[str], settings: "Settings", costs: Mapping[str, "CostModel"]
+) -> tuple[dict[str, "EstimatingEngine"], dict[str, str]]:
     """The engines that this machine can start, and why it can't start the others."""
     engines: dict[str, EstimatingEngine] = {}
     lacking: dict[str, str] = {}
     if "sim" in names:
         from mshare_bench.sim.engine import SimEngine
 
-        engines["sim"] = SimEngine()
+        engines["sim"] = SimEngine(costs=costs)
     if "real" in names:
         try:
             from mshare_bench.real.engine import RealEngine, RealOptions

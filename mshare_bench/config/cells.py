@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, cast
 
 from mshare_bench.config.composer import MECHANISM_OPTIONS
+from mshare_bench.config.costs import profile_of
 from mshare_bench.config.keys import near, require_choice
 from mshare_bench.domain.access import AccessPattern
 from mshare_bench.domain.cell import Cell, Point
@@ -136,13 +137,14 @@ def cells_of(values: Mapping[str, Any], context: CellContext, claims: Claims) ->
 
 def _cell(point: Point, engine: str, values: Mapping[str, Any], context: CellContext) -> Cell:
     real = engine == "real"
+    costs = None if real else profile_of(values)
     return Cell(
         point,
         engine=cast(Literal["sim", "real"], engine),
         host=require_choice("host", values["host"]) if real else "here",
-        machine=context.machine if real else str(values.get("cost.machine") or ""),
-        cost="" if real else _group_name(values, "cost", ""),
-        model=context.models.get(engine, ""),
+        machine=context.machine if real else costs.machine if costs else "",
+        cost=costs.name if costs else "",
+        model=context.models.get(engine, "") + (f"+{costs.digest}" if costs else ""),
         seed=context.seed,
         extrapolated=bool(values.get("extrapolated")) and not real,
     )
