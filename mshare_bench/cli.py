@@ -164,11 +164,9 @@ def _show(arguments: list[str], output: Output) -> int:
 
 
 def _report(arguments: list[str], output: Output) -> int:
-    from mshare_bench.report.html import write_report
-    from mshare_bench.study import load
+    from mshare_bench.study import load, write_report
 
-    result = load(_only(arguments, "report", "STORE"))
-    path = write_report(result.store, result.path / "report.html")
+    path = write_report(load(_only(arguments, "report", "STORE")).store)
     output.say(str(path))
     if output.json:
         output.rows([{"report": str(path)}])
@@ -306,12 +304,13 @@ class _Watch:
 
     def planned(self, plan: "Plan", todo: "Sequence[Cell]", path: "Path") -> None:
         """Open the bar."""
-        from mshare_bench.report.progress import progress
-
         done = len(plan.cells) - len(todo)
         if done:
             self.note(f"{path}: {done} of {len(plan.cells)} cells are done")
-        self._shown = self._open.enter_context(progress(len(todo), quiet=self._output.quiet))
+        if not self._output.quiet:
+            from mshare_bench.report.progress import progress
+
+            self._shown = self._open.enter_context(progress(len(todo)))
 
     def finished(self, tables: "Tables") -> None:
         """Move it on, and tell at once what failed."""

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from mshare_bench.results.store import Store
     from mshare_bench.tracking.mlflow import MlflowTracker
 
-__all__ = ["Observer", "Result", "Silent", "load", "outlook", "plan_of", "run", "run_request", "sync"]
+__all__ = ["Observer", "Result", "Silent", "load", "outlook", "plan_of", "run", "run_request", "sync", "write_report"]
 
 RUNS = "mshare-runs"
 """Folder, in the working directory, of the results of runs without `out=`."""
@@ -181,7 +181,7 @@ def plan_of(request: "Request", note: Callable[[str], None] | None = None) -> Pl
 
     def made() -> Iterator[tuple[Cell, str | None]]:
         for points in request.point_sets:
-            context = CellContext(_models(), machine_digest(), request.settings.seed, points.mechanism_named)
+            context = CellContext(_model, machine_digest(), request.settings.seed, points.mechanism_named)
             rows: Iterable[Mapping[str, Any]] = assignments(grid(points.axes))
             if points.fit is not None:
                 rows = [_fitted(request, points, row, context, say) for row in rows]
@@ -209,6 +209,8 @@ def run_request(request: "Request", observer: Observer) -> Result:
             _run_missing(plan, store, settings, observer, _costs(request, plan.cells))
         finally:  # what finished is kept, also when interrupted
             store.compact()
+        if settings.report:
+            write_report(store)
         link = None if settings.tracking == "none" else _tracker(settings).log(store, observer.note)
         return Result(store.path, Store.open(store.path), link, len(plan.refusals))
 
@@ -264,6 +266,13 @@ def sync(path: str | Path, note: Callable[[str], None], uri: str | None = None) 
             tracking_experiment=values.get("tracking.experiment") or Settings().tracking_experiment,
         )
         return _tracker(settings, uri).log(store, note)
+
+
+def write_report(store: "Store") -> Path:
+    """Write `report.html` into the folder of a store, and say where it is."""
+    from mshare_bench.report.html import write_report
+
+    return write_report(store, colors=_colors())
 
 
 def _fitted(
@@ -350,11 +359,14 @@ def _where() -> "Where":
     return Where(machine_digest(), read_environment())
 
 
-def _models() -> dict[str, str]:
-    from mshare_bench.real.engine import RealEngine
+def _model(engine: str) -> str:
+    if engine == "real":
+        from mshare_bench.real.engine import RealEngine
+
+        return RealEngine.model
     from mshare_bench.sim.engine import SimEngine
 
-    return {"sim": SimEngine.model, "real": RealEngine.model}
+    return SimEngine.model
 
 
 def _engines(
@@ -404,11 +416,15 @@ def _record(request: "Request") -> dict[str, Any]:
 
 
 def _tracker(settings: "Settings", uri: str | None = None) -> "MlflowTracker":
-    from mshare_bench.mechanisms.registry import mechanisms
     from mshare_bench.tracking.mlflow import MlflowTracker
 
-    colors = {name: cls.color for name, cls in mechanisms().items()}
-    return MlflowTracker(settings.tracking_experiment, uri or settings.tracking_uri, colors)
+    return MlflowTracker(settings.tracking_experiment, uri or settings.tracking_uri, _colors())
+
+
+def _colors() -> dict[str, str]:
+    from mshare_bench.mechanisms.registry import mechanisms
+
+    return {name: cls.color for name, cls in mechanisms().items()}
 
 
 def _check_tracking(settings: "Settings") -> None:

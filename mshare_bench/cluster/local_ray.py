@@ -93,11 +93,10 @@ def local_ray(cpus: int | None = None) -> Iterator[Any]:
 
 def _read_environment_again(ray: Any) -> None:
     """Somebody has imported Ray before: make it take the switches that it reads on import."""
-    from ray._raylet import AuthenticationTokenLoader, Config
-
+    compiled = ray._raylet
     ray._private.ray_constants.ENABLE_RAY_CLUSTER = False
-    Config.initialize("")
-    AuthenticationTokenLoader.instance().reset_cache()
+    compiled.Config.initialize("")
+    compiled.AuthenticationTokenLoader.instance().reset_cache()
 
 
 @functools.cache

@@ -4,7 +4,7 @@ import dataclasses
 import functools
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal, cast
 
 from mshare_bench.config.composer import MECHANISM_OPTIONS
@@ -36,14 +36,18 @@ class Candidate:
     refused: str | None = None
 
 
+def _no_model(_engine: str) -> str:
+    return ""
+
+
 @dataclass(frozen=True, slots=True)
 class CellContext:
     """What cells take from who runs them.
 
     Attributes
     ----------
-    models
-        Model version of every engine, by its name.
+    model
+        Model version of an engine, by its name; asked for those that occur only.
     machine
         Digest of this machine's hardware, for real cells.
     seed, extrapolated
@@ -52,7 +56,7 @@ class CellContext:
         Whether the user named the mechanism: then what it can't do is an error, and no skipped row.
     """
 
-    models: Mapping[str, str] = field(default_factory=dict)
+    model: Callable[[str], str] = _no_model
     machine: str = ""
     seed: int = 0
     mechanism_named: bool = False
@@ -144,7 +148,7 @@ def _cell(point: Point, engine: str, values: Mapping[str, Any], context: CellCon
         host=require_choice("host", values["host"]) if real else "here",
         machine=context.machine if real else costs.machine if costs else "",
         cost=costs.name if costs else "",
-        model=context.models.get(engine, "") + (f"+{costs.digest}" if costs else ""),
+        model=context.model(engine) + (f"+{costs.digest}" if costs else ""),
         seed=context.seed,
         extrapolated=bool(values.get("extrapolated")) and not real,
     )

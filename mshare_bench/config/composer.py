@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mshare_bench.config.keys import near
-from mshare_bench.config.overrides import Override
+from mshare_bench.config.overrides import OPTION_SECTIONS, Override
 from mshare_bench.errors import ConfigError
 
 __all__ = ["CONFIG_MODULE", "MECHANISM_OPTIONS", "Composer", "Composition", "flatten", "user_config_folder"]
@@ -152,14 +152,17 @@ class Composer:
         ConfigError
             Naming the near ones.
         """
+        for one in overrides:
+            if one.key in self.groups and not one.of_hydra and one.prefix != "~":
+                self._check_choice(one)
+        if self._composes(overrides):
+            return
         choices = []
         for one in overrides:
             if one.of_hydra or one.prefix == "~":
                 continue
-            if one.key in self.groups:
-                self._check_choice(one)
-                if one.prefix == "" and one.package is None and one.values[0] is not None:
-                    choices.append(f"{one.key}={one.values[0]}")
+            if one.key in self.groups and one.prefix == "" and one.package is None and one.values[0] is not None:
+                choices.append(f"{one.key}={one.values[0]}")
         known = self.compose(choices).values
         options = {f"mechanism.{key.split('.', 2)[2]}" for key in known if key.startswith(f"{MECHANISM_OPTIONS}.")}
         shown = {key for key in known if not key.startswith(f"{MECHANISM_OPTIONS}.")} | options
@@ -173,6 +176,16 @@ class Composer:
             if "/" in one.key or one.package is not None:
                 raise ConfigError(f"{one.text}: there is no config group {one.key}; {near(one.key, self.groups)}")
             raise ConfigError(f"{one.text}: there is no key {one.key}; {near(one.key, shown | self.groups)}")
+
+    def _composes(self, overrides: Sequence[Override]) -> bool:
+        """Whether they compose as they are, all keys known: the common case, which needs no other compose."""
+        if any(one.axis or one.prefix or one.key.startswith(OPTION_SECTIONS) for one in overrides):
+            return False
+        try:
+            self.compose([one.text for one in overrides])
+        except ConfigError:
+            return False
+        return True
 
     def _check_choice(self, override: Override) -> None:
         known = self.options(override.key)

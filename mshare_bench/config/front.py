@@ -65,12 +65,9 @@ def invoke(arguments: Sequence[str], program: str) -> Invocation | None:
     name = args.config_name or "config"
     given = list(args.overrides)
     overrides = with_default_experiment(given) if name == "config" else given
-    if not args.multirun:
-        _require_no_axis(overrides, name, args.config_dir)
+    if not (args.multirun or args.cfg or args.help or args.hydra_help or args.info or args.shell_completion):
+        return _single(overrides, name, args.config_dir)
     received: list[Invocation] = []
-
-    def single(_config: Any) -> None:
-        received.append(Invocation(tuple(overrides), False, name, args.config_dir))
 
     def multiple(_overrides: list[str]) -> None:
         received.append(Invocation(tuple(overrides), True, name, args.config_dir))
@@ -79,7 +76,7 @@ def invoke(arguments: Sequence[str], program: str) -> Invocation | None:
     PlanSweeper.receive = multiple
     try:
         with _raw_errors():
-            _run_hydra(args, parser, single, f"pkg://{CONFIG_MODULE}", name)
+            _run_hydra(args, parser, _nothing, f"pkg://{CONFIG_MODULE}", name)
     except SystemExit as done:  # Hydra ends so after --help and --hydra-help
         if done.code:
             raise ConfigError(" ".join([program, *arguments]) + ": not understood") from done
@@ -132,14 +129,15 @@ def _refuse(message: str) -> NoReturn:
     raise ConfigError(f"{message}; see mshare-bench run --help")
 
 
-def _require_no_axis(overrides: Sequence[str], config_name: str, config_dir: str | None) -> None:
-    axis = next((one for one in parse_overrides(overrides) if one.axis), None)
-    if axis is None:
-        return
-    experiments = [one.text for one in parse_overrides(overrides) if one.key in ("experiment", "hydra.mode")]
-    if experiments and Composer(config_name, config_dir).multirun(experiments):
-        return
-    raise ConfigError(f"{axis.text}: several values make a sweep; say: mshare-bench run -m {' '.join(overrides)}")
+def _single(overrides: Sequence[str], config_name: str, config_dir: str | None) -> Invocation:
+    """A run without flags: Hydra's job would only hand the overrides on, and the planner composes anyhow."""
+    parsed = parse_overrides(overrides)
+    experiments = [one.text for one in parsed if one.key in ("experiment", "hydra.mode") and not one.axis]
+    axis = next((one for one in parsed if one.axis), None)
+    multirun = axis is not None and bool(experiments) and Composer(config_name, config_dir).multirun(experiments)
+    if axis is not None and not multirun:
+        raise ConfigError(f"{axis.text}: several values make a sweep; say: mshare-bench run -m {' '.join(overrides)}")
+    return Invocation(tuple(overrides), multirun, config_name, config_dir)
 
 
 def _explained(

@@ -1,5 +1,6 @@
 """Overrides of the command line, read with Hydra's own grammar: `processes=10,100`, `mechanism=mshare`, `+sweep=sizes`."""
 
+import functools
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -57,18 +58,7 @@ def parse_overrides(texts: Sequence[str]) -> tuple[Override, ...]:
     ConfigError
         For one that does not parse, naming it.
     """
-    from hydra.core.override_parser.overrides_parser import OverridesParser
-    from hydra.errors import HydraException
-
-    parser = OverridesParser.create()
-    parsed = []
-    for text in texts:
-        try:
-            parsed.append(_override(parser.parse_override(text), text))
-        except HydraException as error:
-            reason = str(error).strip().splitlines()[0]
-            raise ConfigError(f"{text}: not an override such as key=value ({reason})") from error
-    return tuple(parsed)
+    return tuple(_parsed(text) for text in texts)
 
 
 def with_default_experiment(overrides: Sequence[str]) -> list[str]:
@@ -110,6 +100,18 @@ def for_hydra(overrides: Sequence[str]) -> list[str]:
     ]
 
 
+@functools.lru_cache(maxsize=256)
+def _parsed(text: str) -> Override:
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.errors import HydraException
+
+    try:
+        return _override(OverridesParser.create().parse_override(text), text)
+    except HydraException as error:
+        reason = str(error).strip().splitlines()[0]
+        raise ConfigError(f"{text}: not an override such as key=value ({reason})") from error
+
+
 def _override(parsed: Any, text: str) -> Override:
     from hydra.core.override_parser.types import OverrideType
 
@@ -143,7 +145,7 @@ def _literal(key: str, value: Any) -> str:
         return value
     from hydra.core.override_parser.types import Quote, QuotedString
 
-    return QuotedString(value, Quote.single).with_quotes()
+    return str(QuotedString(value, Quote.single).with_quotes())
 
 
 def _reads_as_other(text: str) -> bool:

@@ -74,6 +74,8 @@ class Settings:
         Of every real cell; a simulated one gives the same every time and runs once.
     seed
         Of everything random that is no coordinate.
+    report
+        Whether `report.html` is written after the run.
     tracking
         `mlflow` or `none`.
     tracking_uri, tracking_experiment
@@ -85,6 +87,7 @@ class Settings:
     executor: Literal["auto", "inline", "ray"] = "auto"
     repeats: int = 1
     seed: int = 0
+    report: bool = True
     tracking: str = "mlflow"
     tracking_uri: str | None = None
     tracking_experiment: str = "mshare-bench"
@@ -100,13 +103,15 @@ def settings_of(values: Mapping[str, Any]) -> Settings:
     ConfigError
         Naming the key and the value that is wrong.
     """
+    tracking = _text("tracking", values.get("tracking.kind")) or "none"
     return Settings(
         name=_name(values),
         out=_text("out", values.get("out")),
         executor=cast(Literal["auto", "inline", "ray"], require_choice("executor", values.get("executor"))),
         repeats=parse_count(values["repeats"], "repeats", at_least=1),
         seed=parse_count(values["seed"], "seed"),
-        tracking=_text("tracking", values.get("tracking.kind")) or "none",
+        report=_flag("report", values.get("report"), tracking != "none"),
+        tracking=tracking,
         tracking_uri=_text("tracking.uri", values.get("tracking.uri")),
         tracking_experiment=_text("tracking.experiment", values.get("tracking.experiment")) or "mshare-bench",
         real=RealSettings(
@@ -134,6 +139,14 @@ def _name(values: Mapping[str, Any]) -> str:
     if "/" in name or name.startswith(".") or not name.isprintable():
         raise ConfigError(f"name={name}: becomes part of a folder's name; use letters, digits, - and _")
     return name
+
+
+def _flag(key: str, value: object, default: bool) -> bool:
+    if value is None:
+        return default
+    if not isinstance(value, bool):
+        raise ConfigError(f"{key}={value}: must be true, false or null")
+    return value
 
 
 def _text(key: str, value: object) -> str | None:

@@ -43,7 +43,7 @@ def test_an_option_that_none_has_is_an_error() -> None:
 
 
 def test_models_and_machine_go_into_the_cell() -> None:
-    context = CellContext(models={"sim": "s-1", "real": "r-1"}, machine="m", seed=5)
+    context = CellContext(model={"sim": "s-1", "real": "r-1"}.__getitem__, machine="m", seed=5)
     sim, real = (made(context, engine=engine)["shmem"].cell for engine in ("sim", "real"))
     assert (sim.model, sim.machine, sim.seed) == ("s-1", "", 5)
     assert (real.model, real.machine, real.cost) == ("r-1", "m", "")
