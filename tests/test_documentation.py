@@ -1,13 +1,15 @@
 """Every command in the documentation is run, or says why not.
 
-A block that begins with ```console holds commands after `$ `. It is run in an empty folder, unless a line `<!-- not run here: why -->`
-stands right before it. Paths and identifiers in the output differ; the commands must end as the block says (0, or `# exit N`).
+A block that begins with ```console holds commands after `$ `. It is run in an empty folder, unless a line
+`<!-- not run here: why -->` stands right before it. Paths and identifiers in the output differ; the commands must end as the
+block says (0, or `# exit N`).
 """
 
 import os
 import re
 import shlex
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -64,3 +66,13 @@ def test_links_between_pages_lead_somewhere():
         for target in re.findall(r"\]\(([^)#\s]+)", page.read_text()):
             if not target.startswith(("http:", "https:")):
                 assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+@pytest.mark.parametrize(
+    "code", [match[1] for page in PAGES for match in re.finditer(r"```python\n(.*?)```", page.read_text(), re.DOTALL)]
+)
+def test_python_runs(code, tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False
+    )
+    assert done.returncode == 0, done.stderr
