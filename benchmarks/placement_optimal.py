@@ -1,0 +1,91 @@
+"""How fast and how near the optimum placement is found, on random problems of 32 groups x 8 nodes and 200 x 16.
+
+Run from the project's root: `python -m benchmarks.placement_optimal [--instances N] [small|large|heuristic]`. The targets: 32 x 8
+proven in 15 s on 20 of 20; 200 x 16 proven or within 1 % in 60 s; the heuristic's median gap to the optimum at most 5 %. `gap` is
+relative to the whole cost, `strict` to the part of it that a placement can change.
+"""
+
+import argparse
+import random
+import statistics
+import sys
+import time
+
+from mshare_bench.errors import PlacementError
+from mshare_bench.placement.cost import cost_of
+from mshare_bench.placement.heuristic import improve
+from mshare_bench.placement.optimal import optimize
+from mshare_bench.placement.problem import Problem, make_problem
+from tests.placement.instances import random_demands, random_topology
+
+
+def problems(groups: int, nodes: int, machines: int, count: int, traffic: float) -> list[tuple[int, Problem]]:
+    """The first so many seeds whose problem has room; every other machine is odd."""
+    found: list[tuple[int, Problem]] = []
+    seed = 0
+    while len(found) < count:
+        rng = random.Random(seed)
+        topology = random_topology(rng, nodes, machines, odd=seed % 2 == 0)
+        try:
+            found.append((seed, make_problem(topology, random_demands(rng, topology, groups, traffic=traffic))))
+        except PlacementError as error:
+            print(f"seed {seed}: left out: {error}", file=sys.stderr)
+        seed += 1
+    return found
+
+
+def small(count: int) -> bool:
+    done = 0
+    for seed, problem in problems(32, 8, 1, count, 0.0):
+        optimum = optimize(problem, time_limit=15.0)
+        done += optimum.proven and optimum.seconds <= 15
+        print(
+            f"32 x 8, seed {seed}: {optimum.seconds:.1f} s, proven {optimum.proven}, gap {optimum.gap:.1e}", flush=True
+        )
+    print(f"32 x 8: proven in 15 s: {done} of {count}")
+    return done == count
+
+
+def large(count: int) -> bool:
+    done = 0
+    for machines, traffic in ((4, 0.2), (1, 0.0)):
+        for seed, problem in problems(200, 16, machines, count, traffic):
+            optimum = optimize(problem, time_limit=58.0, gap=0.01)
+            done += optimum.gap <= 0.01 and optimum.seconds <= 60
+            print(
+                f"200 x {machines} machines of {16 // machines}, seed {seed}: {optimum.seconds:.1f} s, gap {optimum.gap:.4f}, "
+                f"strict {optimum.strict_gap:.3f}",
+                flush=True,
+            )
+    print(f"200 x 16: within 1 % in 60 s: {done} of {2 * count}")
+    return done == 2 * count
+
+
+def heuristic(count: int) -> bool:
+    gaps, strict = [], []
+    for seed, problem in problems(32, 8, 1, count, 0.0):
+        started = time.monotonic()
+        cost = cost_of(problem, improve(problem))
+        seconds = time.monotonic() - started
+        optimum = optimize(problem, time_limit=60.0)
+        gaps.append(cost.total / optimum.cost.total - 1)
+        strict.append((cost.total - optimum.cost.total) / max(optimum.cost.variable, 1e-9 * cost.total))
+        print(f"heuristic, seed {seed}: {seconds:.1f} s, gap {gaps[-1]:.4f}, strict {strict[-1]:.3f}", flush=True)
+    print(f"heuristic: median gap {statistics.median(gaps):.4f}, strict {statistics.median(strict):.3f}")
+    return statistics.median(gaps) <= 0.05
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        "what", nargs="*", choices=["small", "large", "heuristic"], default=["small", "large", "heuristic"]
+    )
+    parser.add_argument("--instances", type=int, default=20)
+    arguments = parser.parse_args()
+    runs = {"small": small, "large": large, "heuristic": heuristic}
+    results = [runs[what](arguments.instances) for what in arguments.what]
+    return 0 if all(results) else 1
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

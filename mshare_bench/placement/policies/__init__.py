@@ -1,0 +1,1 @@
+"""Policies for process groups and their data, one file each."""

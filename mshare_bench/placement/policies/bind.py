@@ -1,0 +1,41 @@
+"""`bind`: CPUs and memory of the named nodes only, the first named first; nothing spills beyond them.
+
+Options: `nodes`, pairs of machine and node id; all nodes if not given.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mshare_bench.domain.topology import require_node
+from mshare_bench.placement.assignment import Assignment
+from mshare_bench.placement.problem import Problem
+from mshare_bench.placement.registry import Options, TablePolicy, placement_policy
+from mshare_bench.placement.seating import DataLayout, Occupancy, seat_in_order
+
+__all__ = ["bind"]
+
+
+@placement_policy("bind")
+def bind(problem: Problem, tables: TablePolicy, options: Options) -> Assignment:
+    """Seat every unit on the first named node that has room.
+
+    Raises
+    ------
+    PlacementError
+        When a node does not exist or the named ones have no room.
+    """
+    named = options.get("nodes")
+    order = list(range(len(problem.cpu_room)))
+    if named is not None:
+        order = []
+        for machine, node_id in named:
+            where = problem.topology.machine(machine)
+            require_node(where, node_id)
+            order.append(int(problem.start[machine]) + where.index(node_id))
+
+    def first(occupancy: Occupancy, c: int, allowed: NDArray[np.bool_]) -> int:
+        del occupancy, c
+        return next((node for node in order if allowed[node]), -1)
+
+    layout = DataLayout(nodes=frozenset(order))
+    return seat_in_order(problem, tables, first, layout, ("bind", str(options["tables"])))
