@@ -114,6 +114,8 @@ class Run:
             found = self.spans(origin, span)
             return np.array([[found.first, found.last]], np.int64)
         indices = (self.pages() + origin) // span  # ascending as the pages are
+        if not len(indices):
+            return np.empty((0, 2), np.int64)
         breaks = np.flatnonzero(np.diff(indices) > 1)
         starts = indices[np.concatenate([[0], breaks + 1])]
         ends = indices[np.concatenate([breaks, [len(indices) - 1]])]

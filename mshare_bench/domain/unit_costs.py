@@ -73,7 +73,8 @@ unmap_far ns - more, per page, where tables and frames' descriptors do not fit i
 
 fork ns - fork of a small process
 vma_copy ns - a mapping copied at fork
-pte_copy ns - a present anonymous PTE copied at fork, with its reference and its place in the counters
+pte_copy ns - a present PTE of private memory copied at fork, with its reference and its place in the counters
+huge_copy ns - a huge leaf copied at fork
 pte_store ns - the part of that which writes the child's entry
 table_share ns - a page-table page shared at fork instead of copied
 fork_far ns - more, per page, where pages' descriptors do not fit into the caches

@@ -165,8 +165,7 @@ def _process(
         refused |= bool(traits.link) and any(Level.PUD in extent.shared for extent in one.extents)
     sums["fork"].add("fork", 1)
     sums["exit"].add("task_exit" if traits.one_mm else "process_exit", 1)
-    impossible = ({"protect"} if refused else set()) | ({"fork"} if traits.inherited is None else set())
-    return tuple(None if phase in impossible else sums[phase].work() for phase in WORK_PHASES)
+    return tuple(None if refused and phase == "protect" else sums[phase].work() for phase in WORK_PHASES)
 
 
 def _region(
@@ -194,16 +193,18 @@ def _region(
     touching.add("access", touched)
     touching.far.append(Far("access_far", touched, touched * (_LINE + _DESCRIPTOR + _ENTRY)))
 
+    # A mapping without pages of its own is copied as a mapping; its pages fault again (mm/memory.c, `vma_needs_copy`).
     fork.add("vma_copy", 1)
-    if traits.inherited in ("copied", "shared"):
-        ptes, tables = sum(part.inherited_ptes for part in parts), sum(part.inherited_tables for part in parts)
-        fork.add("table_allocate", sum(part.inherited_upper for part in parts))
-        if traits.inherited == "copied":
-            fork.add("pte_copy", ptes)
-            fork.add("table_allocate", tables)
-            fork.far.append(Far("fork_far", ptes, ptes * (_DESCRIPTOR + 2 * _ENTRY)))
+    if traits.data != "shared" and (touch.written.count or traits.inherited is not None):
+        copied = sum(part.ptes for part in parts)
+        fork.add("table_allocate", sum(part.upper_tables for part in parts))
+        if traits.inherited == "shared":
+            fork.add("table_share", sum(part.pte_tables for part in parts))
         else:
-            fork.add("table_share", tables)
+            fork.add("pte_copy", copied)
+            fork.add("huge_copy", sum(part.leaves for part in parts))
+            fork.add("table_allocate", sum(part.pte_tables for part in parts))
+            fork.far.append(Far("fork_far", copied, copied * (_DESCRIPTOR + 2 * _ENTRY)))
 
     sums["protect"].add("vma_protect", 1)
     sums["unmap"].add("vma_unmap", 1)
@@ -218,15 +219,16 @@ def _region(
 
 @dataclass(slots=True)
 class _Part:
-    """What one extent adds."""
+    """What one extent adds; `ptes`, `leaves` and tables are what a fork of private memory copies."""
 
     touch: dict[str, float]
     protect: dict[str, float]
     unmap: dict[str, float]
     present: float = 0.0
-    inherited_ptes: float = 0.0
-    inherited_tables: float = 0.0
-    inherited_upper: float = 0.0
+    ptes: float = 0.0
+    leaves: float = 0.0
+    pte_tables: float = 0.0
+    upper_tables: float = 0.0
 
 
 def _extent(
@@ -264,6 +266,9 @@ def _extent(
     else:
         part = _base(written, read, extent, origin, geometry, traits, populated, builds, shared, first)
         part.protect["table_scan"] = own.get(Level.PTE, 0)
+        part.ptes = part.present
+    part.pte_tables = own.get(Level.PTE, 0)
+    part.upper_tables = tables - part.pte_tables
     part.touch["table_allocate"] = tables
     part.unmap["table_free"] = tables
     if traits.link and not traits.one_mm and shared and not first:
@@ -330,7 +335,7 @@ def _huge(
     leaves = touched.spans(origin, extent.page // geometry.page).count
     frames = leaves * (extent.page // geometry.page)
     if traits.data == "private":
-        part = _Part({"fault_huge_anonymous": leaves, "frame_zero": frames}, {}, {}, present=leaves)
+        part = _Part({"fault_huge_anonymous": leaves, "frame_zero": frames}, {}, {}, present=leaves, leaves=leaves)
         part.protect["huge_protect"], part.unmap["huge_zap_anonymous"] = leaves, leaves
         return part
     if shared and not builds:
@@ -363,8 +368,8 @@ def _inherited(
         "table_scan": levels[Level.PTE],
     }
     part.unmap = {"pte_zap_copy": pages - writes, "pte_zap_anonymous": writes, "table_free": sum(levels.values())}
-    part.inherited_ptes, part.inherited_tables = pages, levels[Level.PTE]
-    part.inherited_upper = sum(count for level, count in levels.items() if level > Level.PTE)
+    part.ptes, part.pte_tables = pages, levels[Level.PTE]
+    part.upper_tables = sum(count for level, count in levels.items() if level > Level.PTE)
     if traits.inherited == "shared":
         # Writing through a shared table takes a copy of it first: its entries, and the table itself.
         span = geometry.span(Level.PTE) // geometry.page

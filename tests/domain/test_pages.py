@@ -2,7 +2,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mshare_bench.domain.pages import BLOCK, EMPTY, PageSet, dense, sample, strided, union_intervals
+from mshare_bench.domain.pages import BLOCK, EMPTY, PageSet, Run, dense, sample, strided, union_intervals
 
 
 @st.composite
@@ -75,3 +75,11 @@ def test_union_of_intervals(pairs):
     covered = {page for start, length in pairs for page in range(start, start + length + 1)}
     assert {page for start, end in union for page in range(start, end + 1)} == covered
     assert (union[1:, 0] > union[:-1, 1] + 1).all()
+
+
+def test_a_stretch_that_the_sample_leaves_out_has_no_span():
+    run = Run(0, 1, 513, 0, 1, 0, 513, seed=0)
+    (taken,) = run.pages()
+    other = 0 if taken else 1
+    assert run.clip(other, other + 1).intervals(0, 1).shape == (0, 2)
+    assert run.clip(int(taken), int(taken) + 1).intervals(0, 1).tolist() == [[taken, taken]]

@@ -88,11 +88,9 @@ def test_a_thousand_sharers_touch_cheaper_than_a_thousand_owners():
     assert mshare < shmem / 10
 
 
-def test_a_phase_without_children_or_permission_has_no_time():
-    found = times(point("shmem", 3, MIB), profile())
-    assert "fork" not in found
+def test_a_phase_that_is_refused_has_no_time():
     assert "protect" not in times(point("mshare", 3, MIB), profile())
-    assert "fork" in times(point("inherit", 3, MIB), profile())
+    assert "protect" in times(point("shmem", 3, MIB), profile())
 
 
 def test_medians_and_spreads_count_processes():

@@ -127,10 +127,11 @@ def test_a_sharer_of_a_pmd_page_lets_go_of_it_and_does_nothing_per_page():
     assert phase(others, "protect") == {"timer": 1, "vma_protect": 1, "hugetlb_unshare": 1}
 
 
-def test_only_children_fork_and_copy_what_is_private():
+def test_fork_copies_what_is_private_and_nothing_that_is_shared():
     (children,) = shares(point("inherit", 5, 64 * MIB, write_fraction=0.25))
     assert children.processes == 4
     assert phase(children, "fork")["pte_copy"] == 16_384
+    assert phase(children, "fork")["table_allocate"] == 34
     assert phase(children, "touch")["page_copy"] == 4_096
     (refault,) = shares(point("inherit", 5, 64 * MIB, memory="shared"))
     assert "pte_copy" not in phase(refault, "fork")
@@ -139,7 +140,13 @@ def test_only_children_fork_and_copy_what_is_private():
     assert phase(shared, "fork")["table_share"] == 32
     assert "pte_copy" not in phase(shared, "fork")
     (plain,) = shares(point("shmem", 5, 64 * MIB))
-    assert phase(plain, "fork") is None
+    assert phase(plain, "fork") == {"timer": 1, "fork": 1, "vma_copy": 1}
+    (huge,) = shares(point("anon_thp", 5, 64 * MIB))
+    assert phase(huge, "fork")["huge_copy"] == 32
+    (read,) = shares(point("private_file", 5, 64 * MIB))
+    assert "pte_copy" not in phase(read, "fork")
+    (written,) = shares(point("private_file", 5, 64 * MIB, write_fraction=0.5))
+    assert phase(written, "fork")["pte_copy"] == 16_384
 
 
 def test_data_that_is_not_there_is_filled_in_by_the_first():
