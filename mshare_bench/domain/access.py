@@ -21,7 +21,8 @@ class AccessPattern:
     Attributes
     ----------
     kind
-        `dense` (every page), `sparse` (one page per 2 MiB: the tables of a dense pattern at 1/512 of its work),
+        `dense` (every page), `sparse` (one page per 2 MiB, and no data but that: the tables of a dense
+        pattern at 1/512 of its work and its data),
         `stride` (one page every `step` bytes), `fraction` (that share of the pages, at random without replacement),
         `zipf` (as many draws as `accesses` times the pages, the popularity of the k-th page falling as 1/k**skew and popular
         pages scattered over the region), `hotset` (the first `fraction` of the region densely, and `cold` of the rest at random).

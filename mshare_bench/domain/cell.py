@@ -59,6 +59,11 @@ class Point:
     options: Mapping[str, Any] = field(default_factory=dict)
 
     @property
+    def whole(self) -> bool:
+        """Whether data that is there beforehand fills its regions; with `access=sparse` it is only where it is touched."""
+        return self.populate == "controller" and self.access.kind != "sparse"
+
+    @property
     def coordinates(self) -> dict[str, Any]:
         """Everything that the digest is taken of, as plain values."""
         return {**self._common, "mechanism": self.mechanism, "variant": self.variant, "page": self.page}

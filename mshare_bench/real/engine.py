@@ -1,6 +1,7 @@
 """The real engine: process groups on the running kernel, measured by the kernel's own counters."""
 
 import contextlib
+import mmap
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -21,14 +22,14 @@ from mshare_bench.real.guard import AGENT_BYTES, DEFAULT_RESERVE_BYTES, Need, gu
 from mshare_bench.real.knobs import Knob, More, knobs, knobs_set, nr_hugepages
 from mshare_bench.real.measure import Measurement, Times, measure, page_table_noise
 from mshare_bench.real.probes import require
-from mshare_bench.real.programs import Backed, cast, close_backings, open_backings
+from mshare_bench.real.programs import Backed, cast, close_backings, open_backings, present_pages
 from mshare_bench.results.describe import cell_columns
 from mshare_bench.results.rows import Rows
 from mshare_bench.results.schema import PHASES, TIMED_PHASES
 from mshare_bench.sim.accounting import Account, account, mechanism_of
 from mshare_bench.sim.tables import mappers
 
-__all__ = ["RealEngine", "RealOptions"]
+__all__ = ["RealEngine", "RealOptions", "fill", "knobs_of"]
 
 _SPAWN = {"fork": Spawn.FORK, "clone_vm": Spawn.CLONE_VM, "thread": Spawn.THREAD}
 _QUANTILES = (0, 10, 50, 250, 500, 750, 950, 990, 1000)
@@ -102,7 +103,7 @@ class RealEngine:
         shared = not expected.traits.one_mm and self._shares_tables(point, mechanism)
         if shared and self._noise is None:
             self._noise = page_table_noise()
-        with knobs_set(_knobs(point, recipes)), self._cgroup(point, expected) as group:
+        with knobs_set(knobs_of(point, recipes)), self._cgroup(point, expected) as group:
             backed = open_backings(point, mechanism, self._geometry)
             try:
                 result = self._measure(point, backed, expected, shared, group)
@@ -172,7 +173,7 @@ class RealEngine:
         windows = expected.total("minor_faults") < touched_pages(point)
         there = point.populate == "controller" or traits.resident
         if there:
-            fill(backed, all_files=traits.inherited is not None)
+            fill(point, backed, all_files=traits.inherited is not None)
         return measure(
             casting,
             backed,
@@ -256,17 +257,23 @@ class RealEngine:
                 rows.add("samples", **key, process=mille, value_ns=float(value))
 
 
-def fill(backed: Sequence[Backed], all_files: bool) -> None:
+def fill(point: Point, backed: Sequence[Backed], all_files: bool) -> None:
     """Write data to files without a mapping.
 
     Those of inherited regions, for which the populator would come too late, and those whose tables any mapping would fill.
     """
     chunk = bytes([1]) * MIB
     for one in backed:
-        size = one.placed.region.size
+        size, pages = one.placed.region.size, present_pages(point, one.placed.region.name)
         for backing in one.instances:
             fd = backing.data_fd if backing.data_fd >= 0 else backing.fd if all_files else -1
-            for offset in range(0, size if fd >= 0 else 0, MIB):
+            if fd < 0:
+                continue
+            if pages is not None:
+                for page in pages:
+                    os.pwrite(fd, chunk[:1], int(page) * mmap.PAGESIZE)
+                continue
+            for offset in range(0, size, MIB):
                 os.pwrite(fd, chunk[: size - offset], offset)
 
 
@@ -300,7 +307,8 @@ def touched_pages(point: Point) -> int:
     return sum(cohort.processes * touch.touched.count for cohort in cohorts for touch in cohort.touches)
 
 
-def _knobs(point: Point, recipes: Sequence[Recipe]) -> dict[Knob, str | int | More]:
+def knobs_of(point: Point, recipes: Sequence[Recipe]) -> dict[Knob, str | int | More]:
+    """Kernel knobs that a point's recipes need, huge pages for all of its regions among them."""
     wanted: dict[Knob, str | int | More] = {}
     pages: dict[int, int] = {}
     for region, recipe in zip(point.workload.regions, recipes, strict=True):

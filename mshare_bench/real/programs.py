@@ -22,7 +22,7 @@ from mshare_bench.mechanisms.contract import Backing, Mechanism, Recipe, Traits
 from mshare_bench.real.agent import ops as o
 from mshare_bench.sim.tables import union_pages
 
-__all__ = ["Backed", "Casting", "cast", "close_backings", "open_backings"]
+__all__ = ["Backed", "Casting", "cast", "close_backings", "open_backings", "present_pages"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +146,7 @@ def cast(point: Point, backed: Sequence[Backed], traits: Traits) -> Casting:
         for one in backed
         for number, backing in enumerate(one.instances)
         if backing.data_fd < 0
-        for op in _populate(one, number)
+        for op in _populate(one, number, present_pages(point, one.placed.region.name))
     ]
     programs.append({"populate": ops if populate else []})
     assignment.append(len(programs) - 1)
@@ -213,10 +213,20 @@ def _map(one: Backed, backing: Backing) -> list[o.Op]:
     return ops
 
 
-def _populate(one: Backed, number: int) -> list[o.Op]:
-    address, size = one.placed.address, one.placed.region.size
-    everything = o.Touch(address, count=-(-size // mmap.PAGESIZE), stride=mmap.PAGESIZE, write=True)
-    return [*_map(one, one.instances[number]), everything, o.Unmap(address, size)]
+def present_pages(point: Point, region: str) -> NDArray[np.uint32] | None:
+    """Pages of a region that hold data beforehand; None for all."""
+    if point.whole:
+        return None
+    rows = union_pages(point.workload, region, "touched")
+    pages = [np.arange(start, end + 1, dtype=np.uint32) for start, end in rows]
+    return np.concatenate(pages) if pages else np.empty(0, np.uint32)
+
+
+def _populate(one: Backed, number: int, pages: NDArray[np.uint32] | None) -> list[o.Op]:
+    address, backing = one.placed.address, one.instances[number]
+    count = -(-one.placed.region.size // mmap.PAGESIZE) if pages is None else len(pages)
+    data = o.Touch(address, count, pages=pages, stride=mmap.PAGESIZE, write=True)
+    return [*_map(one, backing), data, o.Unmap(address, backing.map_length or one.placed.region.size)]
 
 
 def _touches(address: int, pages: PageSet, touch: Touch, index: int, write: bool, numbered: bool = False) -> list[o.Op]:

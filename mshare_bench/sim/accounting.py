@@ -95,7 +95,7 @@ def account(point: Point, geometry: Geometry = X86_64) -> Account:
                 one.placed.region.size * one.placed.region.instances,
                 mappers(workload, name),
                 tables[name],
-                _data_bytes(workload, one, geometry, traits, populated),
+                _data_bytes(workload, one, geometry, traits, point.whole or traits.resident),
                 traits.metadata_per_page * _touched_pages(workload, name) if traits.metadata_per_page else 0,
                 faults[name],
                 linking.get(name, 0),
@@ -146,8 +146,8 @@ def _touched_pages(workload: Workload, region: str, which: str = "touched") -> i
     )
 
 
-def _data_bytes(workload: Workload, one: Mapped, geometry: Geometry, traits: Traits, populated: bool) -> int:
-    """The data: all of it where it was there beforehand, what was touched otherwise; private copies on top."""
+def _data_bytes(workload: Workload, one: Mapped, geometry: Geometry, traits: Traits, whole: bool) -> int:
+    """The data: a whole region where it is there beforehand, what was touched otherwise; private copies on top."""
     region = one.placed.region
     private = 0
     if traits.data != "shared":
@@ -164,7 +164,7 @@ def _data_bytes(workload: Workload, one: Mapped, geometry: Geometry, traits: Tra
         return min(private, _pages(union_pages(workload, region.name, "touched")) * copies * geometry.page)
     if traits.data == "private":
         return private
-    if populated:
+    if whole:
         return region.size * region.instances + private
     shared = 0
     for extent in one.extents:
