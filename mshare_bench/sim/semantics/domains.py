@@ -12,6 +12,7 @@ from mshare_bench.domain.geometry import Level
 from mshare_bench.sim.semantics import faults, ops, permissions, ranges, spaces, tables, tlb, vmas
 from mshare_bench.sim.semantics.state import (
     AddressSpace,
+    AnonGroup,
     Backing,
     Credentials,
     Domain,
@@ -121,7 +122,7 @@ def change_inside(
     start = domain.address + op.offset
     end = start + op.length
     if isinstance(op, ops.UnmapInside):
-        _unmap(machine, domain, start, end)
+        ranges.unmap_range(machine, domain.space, start, end)
     elif isinstance(op, ops.ProtectInside):
         _protect(machine, domain, start, end, *ranges.parse_prot(op.prot))
     else:
@@ -218,7 +219,8 @@ def check_window_change(machine: MachineState, vma: Vma) -> None:
 
 def unmap_part(machine: MachineState, vma: Vma, start: int, end: int) -> None:
     """One sharer unmaps part of a window, where that is allowed: it is gone for all."""
-    _unmap(machine, *_inside(vma, start, end))
+    domain, low, high = _inside(vma, start, end)
+    ranges.unmap_range(machine, domain.space, low, high)
 
 
 def protect_part(machine: MachineState, vma: Vma, start: int, end: int, readable: bool, writable: bool) -> None:
@@ -255,7 +257,8 @@ def fault(machine: MachineState, process: Process, vma: Vma, address: int, write
         raise Signalled
     process.minor_faults += 1
     if _has_own_entries(machine, process.space, address) or (write and not mapping.shared):
-        view = replace(mapping, start=mapping.start - inside + address, end=mapping.end - inside + address)
+        shift = address - inside
+        view = replace(mapping, start=mapping.start + shift, end=mapping.end + shift, anon=AnonGroup())
         _fill_own(machine, process.space, view, address, write)
     else:
         faults.fill(machine, domain.space, mapping, inside, write)
@@ -315,13 +318,6 @@ def _write_own(machine: MachineState, space: AddressSpace, view: Vma, address: i
         leaf.writable = True
     else:
         faults.copy_on_write(machine, space, view, address, table, at)
-
-
-def _unmap(machine: MachineState, domain: Domain, start: int, end: int) -> None:
-    for space, low, high in ranges.own_ranges(domain, start, end):
-        if tables.zap(machine, space, low, high):
-            tlb.flush_space(machine, space, low, high)
-    ranges.unmap_range(machine, domain.space, start, end)
 
 
 def _protect(machine: MachineState, domain: Domain, start: int, end: int, readable: bool, writable: bool) -> None:

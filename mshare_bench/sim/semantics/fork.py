@@ -44,6 +44,8 @@ def fork(machine: MachineState, process: Process, op: ops.Fork) -> None:
     for vma in parent.vmas:
         if needs_copy(vma):
             copy_range(machine, parent, child, vma)
+        elif vma.window is not None:
+            copy_unshared(machine, parent, child, vma)
     # dup_mmap() flushes the parent once: its private pages have become read-only.
     tlb.flush(machine, parent, 0, machine.config.geometry.address_space)
 
@@ -79,6 +81,14 @@ def copy_range(machine: MachineState, parent: AddressSpace, child: AddressSpace,
     _copy_table(machine, parent, child, vma, parent.root, 0)
 
 
+def copy_unshared(machine: MachineState, parent: AddressSpace, child: AddressSpace, vma: Vma) -> None:
+    """Hand down the private pages that a sharer wrote in a window (`ideal`); everything else there the child links again."""
+    for table, _, address, leaf in list(tables.leaf_slots(machine, parent, vma.start, vma.end)):
+        if leaf.frame.kind is FrameKind.ANON:
+            target = tables.own(machine, child, address, table.level)
+            copy_entry(machine, child, target, tables.index(machine, table.level, address), leaf)
+
+
 def _copy_table(
     machine: MachineState, parent: AddressSpace, child: AddressSpace, vma: Vma, table: Table, base: int
 ) -> None:
@@ -92,6 +102,8 @@ def _copy_table(
             copy_entry(machine, child, target, tables.index(machine, table.level, low), entry)
         elif entry.table.level == Level.PTE and may_share_table(machine, parent, child, entry.table, low, low + step):
             _share_table(machine, child, table, at, entry, low)
+        elif _has_table(machine, child, entry.table, low):
+            continue  # shared already, for another VMA over it
         else:
             if entry.table.sharing is Sharing.COW:
                 entry = tables.unshare(machine, parent, table, at, entry)
@@ -127,6 +139,11 @@ def may_share_table(
     private = all(needs_copy(vma) and vma.backing is None for vma in above)
     pinned = any(isinstance(entry, Leaf) and entry.frame.pins for entry in table.slots.values())
     return private and not pinned
+
+
+def _has_table(machine: MachineState, child: AddressSpace, table: Table, low: int) -> bool:
+    found = tables.slot(machine, child, low, table.level)
+    return found is not None and found[0] is table
 
 
 def _share_table(machine: MachineState, child: AddressSpace, table: Table, at: int, entry: Link, low: int) -> None:

@@ -88,7 +88,7 @@ def map_range(machine: MachineState, space: AddressSpace, op: ops.Map, backing: 
     vma = Vma(op.address, op.address + length, readable, writable, op.shared, backing, offset)
     vma.may_write = writable or backing is None or backing.kind != "sysv"
     vmas.insert(space, vma)
-    return vmas.merge(machine, space, vma)
+    return vmas.merge(machine, space, vma, True)
 
 
 def unmap_range(machine: MachineState, space: AddressSpace, start: int, end: int) -> None:
@@ -111,6 +111,8 @@ def unmap_range(machine: MachineState, space: AddressSpace, start: int, end: int
         else:
             space.vmas.remove(vma)
             windows.append(vma)
+    for sharer, low, high in own_ranges(space.domain, start, end):
+        changed = tables.zap(machine, sharer, low, high) or changed
     changed = bool(tables.prune(machine, space, start, end)) or changed
     changed = tables.zap(machine, space, start, end) or changed
     if changed:
@@ -129,6 +131,7 @@ def change_protection(
         raise Refused(errno.EACCES)
     if (vma.readable, vma.writable) == (readable, writable):
         return False
+    whole = (vma.start, vma.end) == (start, end)
     check_hugetlb(machine, space, start, end)
     changed = isolate(machine, space, start, end)
     if _is_hugetlb(vma.backing):
@@ -142,7 +145,7 @@ def change_protection(
         changed = changed or (leaf.readable and not readable) or (leaf.writable and not writable)
         leaf.writable = writable and writable_at_once(vma, leaf)
         leaf.readable, leaf.hint = readable, False
-    vmas.merge(machine, space, vma)
+    vmas.merge(machine, space, vma, whole)
     return changed
 
 
@@ -204,12 +207,13 @@ def set_advice(machine: MachineState, space: AddressSpace, start: int, end: int,
     wanted = (vma.advice - removed) | added
     if wanted == vma.advice:
         return False
+    whole = (vma.start, vma.end) == (start, end)
     check_hugetlb(machine, space, start, end)
     changed = isolate(machine, space, start, end)
     part = vmas.find(space, start)
     assert part is not None
     part.advice = wanted
-    vmas.merge(machine, space, part)
+    vmas.merge(machine, space, part, whole)
     return changed
 
 
@@ -238,8 +242,10 @@ def check_hugetlb(machine: MachineState, space: AddressSpace, start: int, end: i
             raise Refused(errno.EINVAL)
 
 
-def own_ranges(domain: Domain, start: int, end: int) -> list[tuple[AddressSpace, int, int]]:
+def own_ranges(domain: Domain | None, start: int, end: int) -> list[tuple[AddressSpace, int, int]]:
     """Where the sharers have a range of the domain: in their own tables there they have what they un-shared."""
+    if domain is None:
+        return []
     return [
         (window.space, start - domain.address + window.vma.start, end - domain.address + window.vma.start)
         for window in domain.windows

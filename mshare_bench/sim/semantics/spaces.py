@@ -115,7 +115,7 @@ def punch_file(machine: MachineState, op: ops.PunchFile) -> None:
 def _zap_cached(machine: MachineState, space: AddressSpace, start: int, end: int, hugetlb: bool) -> None:
     """Zap what maps the page cache in a range, in sharers' own tables too; private copies stay (even_cows=0)."""
     unlinked = hugetlb and huge.unshare_hugetlb(machine, space, start, end)
-    own = [] if space.domain is None else ranges.own_ranges(space.domain, start, end)
+    own = ranges.own_ranges(space.domain, start, end)
     found = [
         (table, at)
         for where, low, high in [(space, start, end), *own]

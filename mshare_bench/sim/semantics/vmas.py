@@ -63,8 +63,13 @@ def attributes(vma: Vma) -> tuple[object, ...]:
     return vma.readable, vma.writable, vma.shared, vma.backing, vma.advice, vma.window, vma.may_write
 
 
-def merge(machine: MachineState, space: AddressSpace, vma: Vma) -> Vma:
-    """Merge a VMA that is new, or whose attributes changed, with its neighbours where they fit; returns what it became."""
+def merge(machine: MachineState, space: AddressSpace, vma: Vma, whole: bool) -> Vma:
+    """Merge a VMA that is new, or whose attributes changed, with its neighbours where they fit; returns what it became.
+
+    `whole` says that it was a VMA before and would disappear, which one with a close operation (SysV) may not.
+    """
+    if whole and vma.backing is not None and vma.backing.kind == "sysv":
+        return vma
     at = space.vmas.index(vma)
     before = space.vmas[at - 1] if at else None
     after = space.vmas[at + 1] if at + 1 < len(space.vmas) else None
