@@ -174,21 +174,25 @@ def plan_of(request: "Request", note: Callable[[str], None] | None = None) -> Pl
     from mshare_bench.config.cells import CellContext
     from mshare_bench.config.request import candidates
     from mshare_bench.real.environment import machine_digest
-    from mshare_bench.sweep.axes import assignments, grid
+    from mshare_bench.sweep.axes import assignments, join_axes
+    from mshare_bench.sweep.conditions import selection
     from mshare_bench.sweep.plan import make_plan
 
     say = note or Silent().note
+    shape, settings = request.shape, request.settings
+    chosen = selection(shape.where, shape.exclude)
 
     def made() -> Iterator[tuple[Cell, str | None]]:
         for points in request.point_sets:
-            context = CellContext(_model, machine_digest(), request.settings.seed, points.mechanism_named)
-            rows: Iterable[Mapping[str, Any]] = assignments(grid(points.axes))
+            context = CellContext(_model, machine_digest(), settings.seed, points.mechanism_named)
+            rows: Iterable[Mapping[str, Any]] = assignments(join_axes(points.axes, shape.zipped))
             if points.fit is not None:
                 rows = [_fitted(request, points, row, context, say) for row in rows]
             for one in candidates(request, points, rows, context):
-                yield one.cell, one.refused
+                if chosen is None or chosen(one.cell):
+                    yield one.cell, one.refused
 
-    return make_plan(made(), {"real": request.settings.repeats})
+    return make_plan(made(), {"real": settings.repeats}, shape.order, settings.seed)
 
 
 def run_request(request: "Request", observer: Observer) -> Result:

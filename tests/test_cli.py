@@ -146,6 +146,12 @@ BAD = [
     (["tracking.uri=ftp://x", "processes=1"], ("ftp://x",)),
     (["workload.regions.regoin.size=1GiB"], ("workload.regions.regoin.size", "workload.regions.region.size")),
     (["workload.regions.region.size=1000"], ("workload.regions.region.size=1000",)),
+    (["sweep=sizzes"], ("sweep=sizzes", "sizes")),
+    (["processes=1..10*2"], ("processes=1..10*2", "run -m ")),
+    (["-m", "processes=10..1*2"], ("processes=10..1*2",)),
+    (["sweep=sizes", "sweep.where=procs<3"], ("sweep.where=procs<3", "processes")),
+    (["sweep=sizes", "sweep.where=processes<0"], ("no cell",)),
+    (["-m", "processes=1,2", "region=1MiB,2MiB,3MiB", "sweep.zip=[processes,region]"], ("processes has 2", "region has 3")),
     (["name=a/b", "processes=1"], ("name=a/b",)),
     (["+nothing.like.this=1", "processes=1"], ("nothing.like.this",)),
 ]  # fmt: skip

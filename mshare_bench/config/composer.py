@@ -83,7 +83,7 @@ class Composer:
 
         register_plugins()
         self._config_name = config_name
-        self._search_path = [f"file://{Path(config_dir).resolve()}"] if config_dir else []
+        self._search_overrides = [f"hydra.searchpath=['file://{Path(config_dir).resolve()}']"] if config_dir else []
         if config_dir and not Path(config_dir).is_dir():
             raise ConfigError(f"--config-dir={config_dir}: no such folder")
         with initialize_config_module(CONFIG_MODULE, version_base="1.3"):
@@ -102,7 +102,9 @@ class Composer:
     def options(self, group: str) -> list[str]:
         """Names of the configurations of a group."""
         if group not in self._options:
-            self._options[group] = sorted(self._loader.get_group_options(group))
+            self._options[group] = sorted(
+                self._loader.get_group_options(group, config_name=self._config_name, overrides=self._search_overrides)
+            )
         return self._options[group]
 
     def expand(self, override: Override) -> tuple[Any, ...]:
@@ -200,11 +202,12 @@ class Composer:
         from omegaconf.errors import OmegaConfBaseException
 
         added = [f"+mechanism@{MECHANISM_OPTIONS}.{name}={name}" for name in self.options("mechanism") if name != "all"]
-        if self._search_path:
-            added.append(f"hydra.searchpath=[{','.join(self._search_path)}]")
         try:
             config = self._loader.load_configuration(
-                config_name=self._config_name, overrides=[*added, *overrides], run_mode=RunMode.RUN, from_shell=False
+                config_name=self._config_name,
+                overrides=[*self._search_overrides, *added, *overrides],
+                run_mode=RunMode.RUN,
+                from_shell=False,
             )
             tree = OmegaConf.to_container(config, resolve=False)
         except (HydraException, OmegaConfBaseException) as error:

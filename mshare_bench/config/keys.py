@@ -39,6 +39,7 @@ CHOICES = {
     "executor": ("auto", "inline", "ray"),
     "samples": ("all", "quantiles", "none"),
     "real.scale": ("full", "small"),
+    "sweep.order": ("interleaved", "grouped", "random"),
 }
 """Keys with a closed set of values."""
 

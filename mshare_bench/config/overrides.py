@@ -7,10 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mshare_bench.config.keys import DEFAULT_EXPERIMENT, is_coordinate
+from mshare_bench.config.keys import DEFAULT_EXPERIMENT, MULTIRUN_ONLY, is_coordinate
+from mshare_bench.config.ranges import with_ranges
 from mshare_bench.errors import ConfigError
 
 __all__ = ["OPTION_SECTIONS", "Override", "for_hydra", "parse_overrides", "spell", "with_default_experiment"]
+
+_NAMES_POINTS = ("experiment", "sweep", "sweep.axes", "points")
+
+_CONDITIONS = ("sweep.where", "sweep.exclude")
 
 OPTION_SECTIONS = ("mechanism.", "access.")
 """Options that go to whichever choice has them: an option of one mechanism under `mechanism=all`, a parameter of the workload's
@@ -71,7 +76,7 @@ def with_default_experiment(overrides: Sequence[str]) -> list[str]:
     """
     for one in parse_overrides(overrides):
         if one.prefix != "~" and (
-            is_coordinate(one.key) or one.key.partition(".")[0] in ("experiment", "sweep", "points")
+            is_coordinate(one.key) or one.key in _NAMES_POINTS or one.key.startswith("sweep.axes.")
         ):
             return list(overrides)
     return [*overrides, f"experiment={DEFAULT_EXPERIMENT}"]
@@ -105,11 +110,25 @@ def _parsed(text: str) -> Override:
     from hydra.core.override_parser.overrides_parser import OverridesParser
     from hydra.errors import HydraException
 
+    spelled = _quoted_condition(text)
     try:
-        return _override(OverridesParser.create().parse_override(text), text)
+        return _override(OverridesParser.create().parse_override(spelled), spelled)
     except HydraException as error:
         reason = str(error).strip().splitlines()[0]
         raise ConfigError(f"{text}: not an override such as key=value ({reason})") from error
+
+
+def _quoted_condition(text: str) -> str:
+    """Quote a condition, whose signs Hydra's grammar does not take bare: a second pair of quotes around it is not asked for."""
+    key, equals, value = text.partition("=")
+    if (
+        key.lstrip("+") not in _CONDITIONS
+        or not value
+        or (value[0] in "'\"" and value[-1] == value[0])
+        or value == "null"
+    ):
+        return text
+    return f"{key}{equals}{_quoted(value)}"
 
 
 def _override(parsed: Any, text: str) -> Override:
@@ -129,6 +148,9 @@ def _override(parsed: Any, text: str) -> Override:
         values = tuple(parsed._convert_value(value) for value in parsed.sweep_iterator())
         if not values:
             raise ConfigError(f"{text}: this axis has no value")
+    if parsed.key_or_group.partition(".")[0] in MULTIRUN_ONLY:
+        expanded = with_ranges(parsed.key_or_group, values)
+        axis, values = axis or expanded != values, expanded
     return Override(parsed.key_or_group, values, axis, text, prefix, parsed.package)
 
 
@@ -143,9 +165,13 @@ def _literal(key: str, value: Any) -> str:
         raise ConfigError(f"{key}={value!r}: must be a text, a number, a bool, None or a list of these")
     if re.fullmatch(r"[A-Za-z0-9_./:@%+-]*[A-Za-z][A-Za-z0-9_./:@%+-]*", value) and not _reads_as_other(value):
         return value
+    return _quoted(value)
+
+
+def _quoted(text: str) -> str:
     from hydra.core.override_parser.types import Quote, QuotedString
 
-    return str(QuotedString(value, Quote.single).with_quotes())
+    return str(QuotedString(text, Quote.single).with_quotes())
 
 
 def _reads_as_other(text: str) -> bool:

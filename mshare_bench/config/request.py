@@ -6,13 +6,14 @@ from typing import Any
 
 from mshare_bench.config.cells import ALL, Candidate, CellContext, Claims, cells_of
 from mshare_bench.config.composer import Composer
-from mshare_bench.config.keys import MULTIRUN_ONLY
+from mshare_bench.config.keys import MULTIRUN_ONLY, near, require_choice
 from mshare_bench.config.overrides import OPTION_SECTIONS, Override, parse_overrides, with_default_experiment
+from mshare_bench.config.ranges import expand_range, with_ranges
 from mshare_bench.config.settings import Settings, settings_of
 from mshare_bench.domain.units import parse_count
 from mshare_bench.errors import ConfigError
 
-__all__ = ["Fit", "PointSet", "Request", "candidates", "read_request"]
+__all__ = ["Fit", "PointSet", "Request", "Shape", "candidates", "read_request"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +49,26 @@ class PointSet:
 
 
 @dataclass(frozen=True, slots=True)
+class Shape:
+    """How axes make cells.
+
+    Attributes
+    ----------
+    zipped
+        Groups of keys that change together.
+    where, exclude
+        Conditions; None where there is none.
+    order
+        Of the cells.
+    """
+
+    zipped: tuple[tuple[str, ...], ...] = ()
+    where: str | None = None
+    exclude: str | None = None
+    order: str = "interleaved"
+
+
+@dataclass(frozen=True, slots=True)
 class Request:
     """A command, read.
 
@@ -57,6 +78,8 @@ class Request:
         Where and how.
     point_sets
         What, in the order in which it is planned.
+    shape
+        How their axes make cells.
     composer
         With what it has composed.
     overrides
@@ -67,6 +90,7 @@ class Request:
 
     settings: Settings
     point_sets: tuple[PointSet, ...]
+    shape: Shape
     composer: Composer
     overrides: tuple[str, ...]
     values: Mapping[str, Any]
@@ -110,12 +134,13 @@ def read_request(
     composed = composer.compose([*fixed, *_first_choices(axes, composer)])
     settings = settings_of(composed.values)
     mechanism_named = "mechanism" in named and named["mechanism"].values != (ALL,)
+    axes = (*_configured_axes(composed.values, named), *axes)
     points = composed.values.get("points")
     sets = [
         _point_set(point, fixed, options, axes, named, mechanism_named)
         for point in ([{}] if points is None else _checked(points))
     ]
-    return Request(settings, tuple(sets), composer, tuple(texts), composed.values)
+    return Request(settings, tuple(sets), _shape(composed.values), composer, tuple(texts), composed.values)
 
 
 def candidates(
@@ -150,8 +175,10 @@ def _point_set(
     own = {key: value for key, value in point.items() if key not in named and key != "fit"}  # the user's word counts
     fit = bool(point.get("fit")) and "processes" not in named
     wanted = own.get("processes")
-    own_axes = tuple((key, tuple(value)) for key, value in own.items() if isinstance(value, list))
-    leaves = {key: value for key, value in own.items() if not isinstance(value, list)}
+    own_axes = tuple((key, values) for key, value in own.items() if (values := _axis_values(key, value)) is not None)
+    of_axes = {key for key, _ in own_axes}
+    leaves = {key: value for key, value in own.items() if key not in of_axes}
+    axes = tuple(axis for axis in axes if axis[0] not in own)
     count: Fit | None = None
     if fit:
         count = Fit(None if wanted == "max" else parse_count(wanted or 0, "real.processes", at_least=1))
@@ -162,6 +189,46 @@ def _checked(points: Any) -> list[Mapping[str, Any]]:
     if not isinstance(points, list) or not points or not all(isinstance(one, dict) and one for one in points):
         raise ConfigError(f"points={points}: must be a list of mappings from keys to values")
     return points
+
+
+def _configured_axes(
+    values: Mapping[str, Any], named: Mapping[str, Override]
+) -> tuple[tuple[str, tuple[Any, ...]], ...]:
+    """Axes of `sweep.axes`, but for keys that the user has given: his word counts."""
+    found = []
+    for key, value in values.items():
+        if key.startswith("sweep.axes."):
+            name = key.removeprefix("sweep.axes.")
+            if name.partition(".")[0] not in MULTIRUN_ONLY:
+                raise ConfigError(f"{key}={value}: {name} can't be an axis; {near(name, MULTIRUN_ONLY)}")
+            if name not in named:
+                found.append((name, _axis_values(name, value) or (value,)))
+    return tuple(found)
+
+
+def _axis_values(key: str, value: Any) -> tuple[Any, ...] | None:
+    """Values of an axis in a configuration file: a list or a range; None for a single value."""
+    if isinstance(value, list):
+        if not value:
+            raise ConfigError(f"{key}=[]: this axis has no value")
+        return with_ranges(key, value)
+    return expand_range(key, value)
+
+
+def _shape(values: Mapping[str, Any]) -> Shape:
+    zipped = values.get("sweep.zip") or []
+    if isinstance(zipped, list) and all(isinstance(key, str) for key in zipped):
+        zipped = [zipped] if zipped else []
+    if not isinstance(zipped, list) or not all(isinstance(group, list) and len(group) > 1 for group in zipped):
+        raise ConfigError(f"sweep.zip={zipped}: must be a list of at least two keys, or several such lists")
+    conditions = []
+    for key in ("sweep.where", "sweep.exclude"):
+        text = values.get(key)
+        if text is not None and not isinstance(text, str):
+            raise ConfigError(f"{key}={text}: not a condition such as processes * region <= 1TiB")
+        conditions.append(text)
+    order = require_choice("sweep.order", values.get("sweep.order", "interleaved"))
+    return Shape(tuple(tuple(map(str, group)) for group in zipped), conditions[0], conditions[1], order)
 
 
 def _is_option(override: Override) -> bool:

@@ -1,14 +1,15 @@
 """The plan of a run: every cell once, in order, and which of them are done."""
 
 import dataclasses
-from collections.abc import Iterable, Iterator, Mapping
+import random
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
 from mshare_bench.domain.cell import Cell, digest
 from mshare_bench.errors import ConfigError
 
-__all__ = ["Plan", "Refusal", "make_plan"]
+__all__ = ["ORDERS", "Plan", "Refusal", "make_plan"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +49,16 @@ class Plan:
         return (cell for cell, key in zip(self.cells, self.keys, strict=True) if key not in finished)
 
 
-def make_plan(candidates: Iterable[tuple[Cell, str | None]], repeats: Mapping[str, int]) -> Plan:
+ORDERS = ("interleaved", "grouped", "random")
+"""Orders of cells: all cells once, then all again (so that a drift meets all alike); each cell's repeats in a row; at random."""
+
+
+def make_plan(
+    candidates: Iterable[tuple[Cell, str | None]],
+    repeats: Mapping[str, int],
+    order: str = "interleaved",
+    seed: int = 0,
+) -> Plan:
     """Make a plan: of cells that are the same only the first counts, and each is repeated as its engine wants.
 
     Parameters
@@ -57,6 +67,10 @@ def make_plan(candidates: Iterable[tuple[Cell, str | None]], repeats: Mapping[st
         Cells, and why they can't run (None where they can).
     repeats
         By engine; 1 where it is not named.
+    order
+        One of `ORDERS`.
+    seed
+        Of the random order.
 
     Raises
     ------
@@ -80,4 +94,14 @@ def make_plan(candidates: Iterable[tuple[Cell, str | None]], repeats: Mapping[st
             keys.append((digest, repeat))
     if not seen:
         raise ConfigError("these axes and conditions make no cell")
-    return Plan(tuple(cells), tuple(refusals), tuple(keys))
+    positions = _order(keys, order, seed)
+    return Plan(tuple(cells[at] for at in positions), tuple(refusals), tuple(keys[at] for at in positions))
+
+
+def _order(keys: Sequence[tuple[str, int]], order: str, seed: int) -> Sequence[int]:
+    positions = list(range(len(keys)))
+    if order == "random":
+        random.Random(seed).shuffle(positions)
+    elif order == "interleaved":
+        positions.sort(key=lambda at: keys[at][1])
+    return positions

@@ -1,6 +1,7 @@
 """Overrides to points: what changes a point, what does not, and that leaves set without a compose equal composed ones."""
 
 import random
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from mshare_bench.config.overrides import spell
 from mshare_bench.config.request import PointSet, Request, candidates, read_request
 from mshare_bench.domain.cell import Cell
 from mshare_bench.errors import ConfigError
-from mshare_bench.sweep.axes import assignments, grid
+from mshare_bench.sweep.axes import assignments, join_axes
 
 
 def cells(*overrides: str, multirun: bool = False) -> list[Cell]:
@@ -21,7 +22,7 @@ def cells(*overrides: str, multirun: bool = False) -> list[Cell]:
     found = []
     for points in request.point_sets:
         context = CellContext(mechanism_named=points.mechanism_named)
-        found += [one.cell for one in candidates(request, points, assignments(grid(points.axes)), context)]
+        found += [one.cell for one in candidates(request, points, assignments(join_axes(points.axes)), context)]
     return found
 
 
@@ -121,7 +122,7 @@ def test_cells_without_a_compose_equal_composed_ones() -> None:
     }  # fmt: skip
     derived = cells(*(spell(key, values) for key, values in axes.items()), multirun=True)
     assert len(derived) == 3 * 3 * 3 * 2 * 2 * 2
-    rows = list(assignments(grid([(key, tuple(values)) for key, values in axes.items()])))
+    rows = list(assignments(join_axes([(key, tuple(values)) for key, values in axes.items()])))
     for index in random.Random(1).sample(range(len(rows)), 20):
         (composed,) = cells(*(spell(key, value) for key, value in rows[index].items()))
         assert composed == derived[index]
@@ -169,3 +170,46 @@ def test_the_users_word_counts_in_an_experiment_of_point_sets() -> None:
     assert [(cell.point.mechanism, cell.point.workload.processes) for cell in found] == [("shmem", 7), ("shmem", 7)]
     assert [cell.point.access.kind for cell in found] == ["dense", "sparse"]
     assert [cell.extrapolated for cell in found] == [True, False]
+
+
+def test_axes_of_a_configuration_need_no_multirun(tmp_path: Path) -> None:
+    (tmp_path / "sweep").mkdir()
+    (tmp_path / "sweep" / "mine.yaml").write_text(
+        "defaults: [grid, _self_]\n"
+        "axes: {processes: 1..100*10, mechanism.interface: [msharefs, flag], mechanism: mshare}\n"
+        "zip: []\nwhere: processes > 1\n"
+    )
+    request = read_request(["sweep=mine"], config_dir=str(tmp_path))
+    (points,) = request.point_sets
+    assert dict(points.axes) == {
+        "processes": (1, 10, 100), "mechanism.interface": ("msharefs", "flag"), "mechanism": ("mshare",),
+    }  # fmt: skip
+    assert request.shape.where == "processes > 1"
+    context = CellContext()
+    found = [one.cell for one in candidates(request, points, assignments(join_axes(points.axes)), context)]
+    assert {(one.point.workload.processes, one.point.variant) for one in found} == {
+        (processes, variant) for processes in (1, 10, 100) for variant in ("", "interface=flag")
+    }
+    (fewer,) = read_request(["sweep=mine", "processes=7"], config_dir=str(tmp_path)).point_sets
+    assert "processes" not in dict(fewer.axes)
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "sweep.zip=processes",
+        "sweep.zip=[processes]",
+        "sweep.order=up",
+        "+sweep.axes.out=[a,b]",
+        "+sweep.axes.region=[]",
+    ],
+)
+def test_shapes_that_are_none(override: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        read_request(["mechanism=shmem", override])
+    assert override.lstrip("+").partition("=")[0] in str(caught.value) or "region=[]" in str(caught.value)
+
+
+def test_conditions_are_written_as_they_are() -> None:
+    request = read_request(["mechanism=shmem", "sweep.where=processes*region<=64GiB and mechanism != 'thp'"])
+    assert request.shape.where == "processes*region<=64GiB and mechanism != 'thp'"

@@ -45,3 +45,17 @@ def test_the_digest_is_of_what_runs_in_whatever_order() -> None:
 def test_no_cell_is_an_error() -> None:
     with pytest.raises(ConfigError, match="no cell"):
         make_plan([], {})
+
+
+def test_orders() -> None:
+    candidates = [(cell(n, "real"), None) for n in range(1, 9)]
+
+    def order(name: str, seed: int = 0) -> list[tuple[int, int]]:
+        plan = make_plan(candidates, {"real": 2}, name, seed)
+        assert plan.keys == tuple((one.digest, one.repeat) for one in plan.cells)
+        return [(one.point.workload.processes, one.repeat) for one in plan.cells]
+
+    assert order("grouped") == [(n, repeat) for n in range(1, 9) for repeat in (0, 1)]
+    assert order("interleaved") == [(n, repeat) for repeat in (0, 1) for n in range(1, 9)]
+    assert sorted(order("random")) == sorted(order("grouped"))
+    assert order("random") == order("random") != order("random", seed=1) != order("grouped")
