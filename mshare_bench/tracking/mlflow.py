@@ -159,25 +159,39 @@ class _Clock:
 def _log(client: Any, experiment: str, store: Store, colors: Mapping[str, str], clock: _Clock) -> None:
     cells = store.table("cells")
     cut = curves(cells)
-    known = {run.data.tags.get("key"): run for run in _search(client, experiment, f"tags.store = '{store.info.id}'")}
+    known = _known(client, experiment, store)
     tags = {"sweep": store.info.sweep, "store": store.info.id, "mlflow.user": "mshare-bench"}
     tags |= _commit(store)
-    for one, color in zip(cut.series, _colors(cut.series, colors), strict=True):
+    start = _created(store) + len(cut.series)  # the UI shows what started last first
+    for rank, (one, color) in enumerate(zip(cut.series, _colors(cut.series, colors), strict=True), 1):
         clock.check()
         more = {"kind": "series", "key": one.key, "content": one.content, "mlflow.runColor": color}
         more |= {"mechanism": one.mechanism, "variant": one.variant, "engine": one.engine, "step": _step(cut)}
         more |= {name: value for name, value in (("workload", one.workload), ("machine", one.machine)) if value}
-        run = _run(client, experiment, known.get(one.key), one.name, tags | more, _created(store))
+        run = _run(client, experiment, known.get(one.key), one.name, tags | more, start - rank)
         if run is not None:
-            _log_series(client, run, one, _created(store))
+            _log_series(client, run, one, start - rank, _created(store))
     clock.check()
     content = _content(store)
     more = {"kind": "sweep", "key": "sweep", "content": content, "series_left_out": str(cut.left_out)}
     more |= {f"cells_{status}": str(number) for status, number in _statuses(cells).items()}
     more |= {name: _joined(cells, name) for name in ("workload", "mechanism", "engine", "machine")}
-    run = _run(client, experiment, known.get("sweep"), f"sweep {store.info.name}", tags | more, _created(store))
+    run = _run(client, experiment, known.get("sweep"), f"sweep {store.info.name}", tags | more, start)
     if run is not None:
         _log_sweep(client, run, store, cells, content)
+
+
+def _known(client: Any, experiment: str, store: Store) -> dict[str, Any]:
+    """What is there of a store, by key; a run that a repeated request has made twice is deleted."""
+    found: dict[str, Any] = {}
+    for run in _search(client, experiment, f"tags.store = '{store.info.id}'"):
+        key = run.data.tags.get("key", "")
+        other = found.setdefault(key, run)
+        if other is not run:
+            keep, drop = (run, other) if run.info.status == "FINISHED" else (other, run)
+            client.delete_run(drop.info.run_id)
+            found[key] = keep
+    return found
 
 
 def _search(client: Any, experiment: str, condition: str) -> Iterator[Any]:
@@ -200,7 +214,7 @@ def _run(client: Any, experiment: str, found: Any, name: str, tags: Mapping[str,
     return str(client.create_run(experiment, start_time=created, tags=short, run_name=name).info.run_id)
 
 
-def _log_series(client: Any, run: str, one: Series, created: int) -> None:
+def _log_series(client: Any, run: str, one: Series, started: int, created: int) -> None:
     from mlflow.entities import Metric, Param
 
     metrics = [
@@ -209,7 +223,7 @@ def _log_series(client: Any, run: str, one: Series, created: int) -> None:
     params = [Param(name, str(value)[:500]) for name, value in one.params.items()][:100]
     for start in range(0, max(1, len(metrics)), _BATCH):
         client.log_batch(run, metrics=metrics[start : start + _BATCH], params=params if not start else [])
-    client.set_terminated(run, "FINISHED")
+    client.set_terminated(run, "FINISHED", end_time=started)
 
 
 def _log_sweep(client: Any, run: str, store: Store, cells: pa.Table, content: str) -> None:
@@ -226,6 +240,8 @@ def _log_sweep(client: Any, run: str, store: Store, cells: pa.Table, content: st
     )
     client.log_inputs(run, datasets=[DatasetInput(dataset, [InputTag("mlflow.data.context", "results")])])
     client.log_dict(run, summary_table(cells), "results.json")
+    # What `log_table` sets too: without it the UI shows the file as text, not as a table.
+    client.set_tag(run, "mlflow.loggedArtifacts", json.dumps([{"path": "results.json", "type": "table"}]))
     client.log_dict(run, _environments(store), "environment.json")
     client.log_dict(run, {"name": store.info.name, "sweep": store.info.sweep, **store.info.config}, "config.json")
     for path in _files(store):

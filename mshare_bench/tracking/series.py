@@ -5,6 +5,7 @@ one step; the numeric axes that cut it are kept at their first, middle and last 
 """
 
 import colorsys
+import dataclasses
 import json
 import statistics
 from collections.abc import Mapping, Sequence
@@ -82,7 +83,7 @@ class Curves:
     scale
         What it was multiplied with to be a whole number.
     series
-        Fifty at most.
+        Fifty at most, in the order in which they are worth looking at.
     left_out
         Series that there would be besides.
     """
@@ -126,7 +127,40 @@ def curves(cells: pa.Table, most: int = MOST_SERIES) -> Curves:
                     point.setdefault(name, []).append(float(value))
         fixed = {name: same[name] for name in keys if name not in ("mechanism", "variant", "engine")}
         made.append(_series(same, fixed, varying, points))
-    return Curves(axis, scale, tuple(sorted(made, key=lambda one: one.name)), left_out)
+    return Curves(axis, scale, tuple(sorted(_telling(made), key=_importance)), left_out)
+
+
+def _telling(series: Sequence[Series]) -> list[Series]:
+    """Leave out metrics that are the same everywhere (no metadata, one size of data): each would be a chart of its own."""
+    values: dict[str, set[float]] = {}
+    for one in series:
+        for point in one.points.values():
+            for name, value in point.items():
+                values.setdefault(name, set()).add(value)
+    dull = {name for name, found in values.items() if len(found) == 1 and name != "page_table_bytes"}
+    steps = sum(len(one.points) for one in series)
+    if not dull or steps < 2:
+        return list(series)
+    made = []
+    for one in series:
+        points = {
+            step: {name: value for name, value in point.items() if name not in dull}
+            for step, point in one.points.items()
+        }
+        made.append(dataclasses.replace(one, points=points, content=_content(points)))
+    return made
+
+
+def _content(points: Mapping[int, Mapping[str, float]]) -> str:
+    return digest({"points": {str(step): point for step, point in points.items()}})
+
+
+def _importance(one: Series) -> tuple[Any, ...]:
+    """Whole comparisons after one another, the largest first: the UI draws the first ten runs only."""
+    sizes = tuple(
+        (name, -_number(value) if _is_numeric([value]) else 0.0, str(value)) for name, value in one.fixed.items()
+    )
+    return (sizes, one.engine != "sim", one.name)
 
 
 def _series(
@@ -152,7 +186,7 @@ def _series(
         same.get("workload"),
         same.get("machine"),
         medians,
-        digest({"points": {str(step): point for step, point in medians.items()}}),
+        _content(medians),
     )
 
 

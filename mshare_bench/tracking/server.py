@@ -4,6 +4,7 @@ serve(uri=None, port=None) -> Server          started, answering
 serve_ui(uri=None, port=None) -> int          `mshare-bench ui`: start it, print the link, wait until it is interrupted
 """
 
+import json
 import os
 import signal
 import socket
@@ -14,7 +15,7 @@ import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from mshare_bench.errors import ConfigError, StoreError
 from mshare_bench.tracking.place import UI_PORT, Place, answers, local_database, place_of
@@ -117,21 +118,24 @@ def serve_ui(uri: str | None = None, port: int | None = None) -> int:
 
 
 def _chart_link(place: Place, address: str) -> str:
-    """The charts of the newest experiment that holds something."""
-    import json
+    """The charts of the sweep that was logged last."""
+    found = _ask(address, "experiments/search", {"max_results": 1000}).get("experiments", [])
+    ids = [one["experiment_id"] for one in found]
+    query = {"experiment_ids": ids, "filter": "tags.kind = 'sweep'", "order_by": ["start_time DESC"], "max_results": 1}
+    runs = _ask(address, "runs/search", query).get("runs", []) if ids else []
+    if not runs:
+        return address
+    tags = {tag["key"]: tag["value"] for tag in runs[0]["data"].get("tags", [])}
+    return place.link(runs[0]["info"]["experiment_id"], tags.get("store", ""), base=address)
 
-    query = {"max_results": 100, "order_by": ["last_update_time DESC"]}
+
+def _ask(address: str, what: str, query: dict[str, Any]) -> dict[str, Any]:
     request = urllib.request.Request(
-        f"{address}/api/2.0/mlflow/experiments/search",
-        json.dumps(query).encode(),
-        {"Content-Type": "application/json"},
+        f"{address}/api/2.0/mlflow/{what}", json.dumps(query).encode(), {"Content-Type": "application/json"}
     )
     with urllib.request.urlopen(request, timeout=10) as answer:
-        found = json.load(answer).get("experiments", [])
-    named = [one for one in found if one["name"] == "mshare-bench"] or [
-        one for one in found if one["experiment_id"] != "0"
-    ]
-    return place.link(named[0]["experiment_id"], base=address) if named else address
+        found: dict[str, Any] = json.load(answer)
+    return found
 
 
 def _local(uri: str | None) -> Place:

@@ -125,6 +125,27 @@ def test_a_run_that_broke_off_is_finished_and_no_value_is_doubled(
             assert len(steps) == len(set(steps))
 
 
+def test_a_run_that_a_repeated_request_made_twice_is_one_again(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from mlflow import MlflowClient
+
+    made = MlflowClient.create_run
+
+    def twice(self: MlflowClient, *args: Any, **kwargs: Any) -> Any:
+        made(self, *args, **kwargs)
+        return made(self, *args, **kwargs)
+
+    uri = f"sqlite:///{folder}/mlflow.db"
+    with _store(folder / "twice") as store:
+        monkeypatch.setattr(MlflowClient, "create_run", twice)
+        MlflowTracker("twice").log(store, print)
+        monkeypatch.undo()
+        assert len(_runs(uri, "twice")) == 20
+        MlflowTracker("twice").log(store, print)
+    runs = _runs(uri, "twice")
+    assert len(runs) == len({run.data.tags["key"] for run in runs}) == 10
+    assert {run.info.status for run in runs} == {"FINISHED"}
+
+
 def test_a_server_that_is_away_costs_a_note_only(tmp_path: Path) -> None:
     told: list[str] = []
     with _store(tmp_path / "away") as store:

@@ -8,7 +8,7 @@ from tests.results.sample import COLORS, cell_of, headline, rows_of, sweep
 def test_the_headline_is_one_series_per_mechanism_and_engine() -> None:
     found = curves(headline().tables()["cells"])
     assert found.axis == "processes"
-    assert [one.name for one in found.series] == sorted(
+    assert sorted(one.name for one in found.series) == sorted(
         f"{mechanism} {engine}"
         for mechanism in COLORS
         for engine in ("sim", "real")
@@ -88,3 +88,18 @@ def test_shades_differ(color: str) -> None:
 def test_names_say_sizes_as_people_do() -> None:
     found = curves(rows_of(list(sweep(sizes=(GIB, 2 * GIB)))).tables()["cells"])
     assert "mshare sim region=2GiB" in [one.name for one in found.series]
+
+
+def test_the_largest_comparison_comes_first_and_whole() -> None:
+    found = curves(rows_of(list(sweep())).tables()["cells"]).series
+    assert [one.name for one in found[:3]] == [f"{name} sim region=16GiB" for name in ("hugetlb", "mshare", "shmem")]
+    assert {one.fixed["region_bytes"] for one in found[3:6]} == {GIB}
+
+
+def test_what_is_the_same_everywhere_is_no_chart() -> None:
+    found = curves(headline().tables()["cells"]).series
+    names = {name for one in found for point in one.points.values() for name in point}
+    assert not names & {"data_bytes", "metadata_bytes"}
+    assert "page_table_bytes" in names
+    (alone,) = curves(rows_of([cell_of("shmem")]).tables()["cells"]).series
+    assert alone.points[10]["data_bytes"] == GIB
