@@ -127,7 +127,7 @@ class Missing:
 
 
 def select(cells: pa.Table, most: int) -> tuple[pa.Table, int]:
-    """Thin a table out to about `most` pairs, whole scenes, evenly over their order by workload, processes and size.
+    """Thin a table out to about `most` pairs: whole scenes, those that were measured first, the others evenly over their order.
 
     Returns
     -------
@@ -148,8 +148,18 @@ def select(cells: pa.Table, most: int) -> tuple[pa.Table, int]:
         (numbers(cells["region_bytes"])[first], numbers(cells["processes"])[first], rank[workload][first])
     )
     wanted = max(2, most * len(groups) // pairs)
-    kept = groups[order[np.unique(np.linspace(0, len(groups) - 1, wanted).round().astype(int))]]
+    measured = np.isin(groups, code[_is(cells, "engine", "real") & _is(cells, "status", "ok")])[order]
+    chosen = _evenly(np.flatnonzero(measured), wanted)
+    rest = _evenly(np.flatnonzero(~measured), wanted - len(chosen))
+    kept = groups[order[np.concatenate([chosen, rest])]]
     return cells.take(indices(np.flatnonzero(np.isin(code, kept)))), len(groups) - len(kept)
+
+
+def _evenly(places: npt.NDArray[Any], most: int) -> npt.NDArray[Any]:
+    """At most so many of the places, the ends among them."""
+    if most <= 0 or not len(places):
+        return places[:0]
+    return np.asarray(places[np.unique(np.linspace(0, len(places) - 1, min(most, len(places))).round().astype(int))])
 
 
 def scenes(cells: pa.Table) -> list[Scene]:

@@ -123,6 +123,9 @@ def panels(
         ]
     else:
         values = _spread(sorted({row[other] for row in rows}), most)
+        measured = Counter(row[other] for row in rows if row["engine"] == "real")
+        if measured and not set(values) & set(measured) and len(values) > 1:  # show where the prediction was checked
+            values = sorted({values[0], max(measured, key=lambda value: measured[value]), values[-1]})
         at = [("", {other: value}) for value in values]
     made = []
     for name, fixed in at[:most]:

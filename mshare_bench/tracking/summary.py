@@ -12,9 +12,9 @@ __all__ = ["MOST_ROWS", "summary_table"]
 MOST_ROWS = 500
 
 _COLUMNS = (
-    "workload", "mechanism", "variant", "engine", "processes", "region_bytes", "page_bytes", "access", "repeat", "status",
-    "page_table_bytes", "page_table_saved_bytes", "data_bytes", "minor_faults", "attach_ns", "touch_ns", "fork_ns", "unmap_ns",
-    "exit_ns", "basis", "error",
+    "mechanism", "variant", "engine", "processes", "region_bytes", "page_table_bytes", "page_table_saved_bytes", "minor_faults",
+    "attach_ns", "touch_ns", "fork_ns", "unmap_ns", "exit_ns", "data_bytes", "workload", "access", "page_bytes", "repeat",
+    "status", "basis", "error",
 )  # fmt: skip
 
 
@@ -34,7 +34,7 @@ def summary_table(cells: pa.Table) -> dict[str, Any]:
         chosen = order[np.unique(np.linspace(0, len(names) - 1, wanted).round().astype(int))]
         kept = cells.take(indices(np.flatnonzero(np.isin(code, chosen))[:MOST_ROWS]))
     rows = kept.select(list(_COLUMNS))
-    columns = [name for name in _COLUMNS if rows[name].null_count < rows.num_rows]
+    columns = [name for name in _COLUMNS if set(rows[name].unique().to_pylist()) - {None, ""}]
     return {
         "columns": columns,
         "data": [list(row) for row in zip(*(rows[name].to_pylist() for name in columns), strict=True)],

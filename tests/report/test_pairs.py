@@ -71,6 +71,16 @@ def test_a_large_table_is_thinned_by_whole_scenes_with_its_ends() -> None:
     assert select(cells.slice(0, 0), 60)[1] == 0
 
 
+def test_what_was_measured_is_shown_before_what_was_only_predicted() -> None:
+    both = [cell_of("shmem", 7, GIB, engine=engine) for engine in ("sim", "real")]
+    cells = _cells(rows_of([*sweep(processes=range(1, 51)), *both[1:]]))
+    kept, _ = select(cells, 9)
+    found = scenes(kept)
+    assert len(found) == 3
+    (measured,) = [scene for scene in found if (scene.processes, scene.region_bytes) == (7, GIB)]
+    assert any(pair.ratio == 1.0 for pair in measured.pairs)
+
+
 def test_the_costliest_scene_is_shmems() -> None:
     scene = costliest(_cells(headline()))
     assert scene is not None

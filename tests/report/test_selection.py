@@ -24,6 +24,11 @@ def test_panels_are_over_processes_at_three_sizes() -> None:
     }
 
 
+def test_a_size_that_was_measured_has_its_panel() -> None:
+    cells = [*sweep(sizes=[MIB << index for index in range(11)]), *sweep(sizes=(2 * MIB,), engines=("real",))]
+    assert [panel.title for panel in panels(_cells(rows_of(cells)))] == ["1 MiB", "2 MiB", "1 GiB"]
+
+
 def test_the_headline_is_one_panel_though_its_patterns_differ() -> None:
     (panel,) = panels(_cells(headline()))
     sim = {line.label: line.points for line in panel.lines if line.engine == "sim"}
