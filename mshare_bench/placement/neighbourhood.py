@@ -4,6 +4,8 @@ Everything outside the piece stays as it is, so that each step is a small progra
 """
 
 import time
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from scipy.sparse import csc_array
 
 Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
 _FIRST_SIZE = 3
 _STEP_SECONDS = 4.0
 _PATIENCE = 40
@@ -70,13 +73,14 @@ def refine(program: Program, values: Floats, seconds: float, seed: int = 0, goal
     rng = np.random.default_rng(seed)
     cost = np.array(program.cost)
     matrix = program.matrix().tocsc()
+    columns = _columns(program)
     end = time.monotonic() + seconds
     size, idle = _FIRST_SIZE, 0
     nodes = len(program.problem.cpu_room)
     while (left := end - time.monotonic()) > 0.2 and idle < _PATIENCE and cost @ values > goal:
         piece = _pick(program, values, rng, min(size, nodes))
         started = time.monotonic()
-        better = _solve_piece(program, matrix, cost, values, piece, min(left, _STEP_SECONDS))
+        better = _solve_piece(program, columns, matrix, cost, values, piece, min(left, _STEP_SECONDS))
         slow = time.monotonic() - started > 0.7 * _STEP_SECONDS
         if better is None:
             idle += 1
@@ -140,34 +144,81 @@ def _pick(program: Program, values: Floats, rng: np.random.Generator, size: int)
     return piece
 
 
-def _free_columns(program: Program, values: Floats, piece: NDArray[np.bool_]) -> NDArray[np.bool_]:
+@dataclass(frozen=True)
+class _Columns:
+    """The program's columns as arrays, so that a piece is chosen quickly."""
+
+    seat: Ints
+    seat_class: Ints
+    seat_node: Ints
+    spill: Ints
+    spill_seat: Ints
+    pattern: Ints
+    pattern_domain: Ints
+    pattern_machine: Ints
+    read: Ints
+    read_seat: Ints
+    read_pattern: Ints
+    always: Ints
+
+
+def _columns(program: Program) -> _Columns:
+    problem = program.problem
+    seats = _table([(column, c, node) for (c, node), column in program.seats.items()], 3)
+    spills = _table(
+        [(column, program.seats[c, node]) for (c, node, _), (_, far) in program.spills.items() for _, column in far], 2
+    )
+    patterns = _table(
+        [(column, d, m) for (d, m), both in program.patterns.items() for columns in both for _, column in columns], 3
+    )
+    reads: list[tuple[int, int, int]] = []
+    for (c, machine, which), mine in program.reads.items():
+        chosen = program.patterns[problem.domain_of[c], machine][which]
+        first = int(problem.start[machine])
+        reads.extend((column, program.seats[c, first + local], chosen[j][1]) for (local, j), column in mine.items())
+    read = _table(reads, 3)
+    always = np.array([*program.further.values(), *program.away.values()], np.int64)
+    return _Columns(
+        seats[:, 0],
+        seats[:, 1],
+        seats[:, 2],
+        spills[:, 0],
+        spills[:, 1],
+        patterns[:, 0],
+        patterns[:, 1],
+        patterns[:, 2],
+        read[:, 0],
+        read[:, 1],
+        read[:, 2],
+        always,
+    )
+
+
+def _table(rows: Sequence[tuple[int, ...]], width: int) -> Ints:
+    return np.array(rows, np.int64).reshape(-1, width)
+
+
+def _free_columns(program: Program, columns: _Columns, values: Floats, piece: NDArray[np.bool_]) -> NDArray[np.bool_]:
     problem = program.problem
     free = np.zeros(len(values), bool)
-    inside = {c for (c, node), column in program.seats.items() if piece[node] and values[column] > 0.5}
-    for (c, node), column in program.seats.items():
-        free[column] = piece[node] and c in inside
-    for (c, node, _), (_, farther) in program.spills.items():
-        if piece[node] and c in inside:
-            free[[column for _, column in farther]] = True
-    domains = {problem.domain_of[c] for c in inside}
-    machines = {int(machine) for machine in problem.machine_of[piece]}
-    for (domain, machine), both in program.patterns.items():
-        if domain in domains and machine in machines:
-            for columns in both:
-                free[[column for _, column in columns]] = True
-    for (c, machine, which), reads in program.reads.items():
-        patterns = program.patterns[problem.domain_of[c], machine][which]
-        first = int(problem.start[machine])
-        for (local, j), column in reads.items():
-            x, p = program.seats[c, first + local], patterns[j][1]
-            free[column] = (free[x] or values[x] > 0.5) and (free[p] or values[p] > 0.5)
-    free[list(program.further.values())] = True
-    free[list(program.away.values())] = True
+    inside = np.zeros(len(problem.classes), bool)
+    inside[columns.seat_class[piece[columns.seat_node] & (values[columns.seat] > 0.5)]] = True
+    free[columns.seat] = piece[columns.seat_node] & inside[columns.seat_class]
+    free[columns.spill] = free[columns.spill_seat]
+    domains = np.zeros(len(problem.domains) + 1, bool)
+    domains[np.array(problem.domain_of)[inside]] = True
+    domains[-1] = False  # classes without a domain
+    machines = np.isin(np.arange(len(problem.kind_of)), problem.machine_of[piece])
+    free[columns.pattern] = domains[columns.pattern_domain] & machines[columns.pattern_machine]
+    sits = free[columns.read_seat] | (values[columns.read_seat] > 0.5)
+    free[columns.read] = sits & (free[columns.read_pattern] | (values[columns.read_pattern] > 0.5))
+    free[columns.always] = True
     return free
 
 
 def _solve_piece(
     program: Program,
+    columns: _Columns,
     matrix: "csc_array[Any]",
     cost: Floats,
     values: Floats,
@@ -176,7 +227,7 @@ def _solve_piece(
 ) -> Floats | None:
     from scipy.optimize import Bounds, LinearConstraint, milp
 
-    free = _free_columns(program, values, piece)
+    free = _free_columns(program, columns, values, piece)
     kept = matrix[:, free].tocsr()
     used = np.diff(kept.indptr) > 0
     rest = matrix[:, ~free] @ values[~free]
@@ -188,7 +239,7 @@ def _solve_piece(
         integrality=np.array(program.whole, np.uint8)[free],
         bounds=Bounds(0.0, np.array(program.upper)[free]),
         constraints=LinearConstraint(kept[used], low[used], high[used]),
-        options={"time_limit": seconds, "mip_rel_gap": 1e-4},
+        options={"time_limit": seconds, "mip_rel_gap": 1e-3},
     )
     now = float(part @ values[free])
     if result.x is None or float(part @ result.x) >= now - 1e-7 * abs(float(cost @ values)) - 1e-9:

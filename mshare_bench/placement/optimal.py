@@ -25,6 +25,9 @@ from mshare_bench.placement.seating import Unit, collect_seats, domain_copy
 
 __all__ = ["Optimum", "lower_bound", "optimize", "read_solution", "solve_program"]
 
+_NEAR = 2
+"""Nodes to which private memory may spill in the first, smaller program; most often it needs no more."""
+
 _DIRECT = 15_000
 _LARGEST = 400_000
 """Columns up to which the program is solved as it is, and up to which it is solved at all."""
@@ -98,20 +101,7 @@ def optimize(problem: Problem, *, time_limit: float = 60.0, gap: float = 1e-6, s
     if columns > _LARGEST:
         return _result(problem, improve(problem, seed=seed), fixed, gap, "heuristic", started)
     if columns <= _DIRECT:
-        program = make_program(problem, ordered=True)
-        solved = solve_program(program, time_limit, gap)
-        if not solved.feasible:
-            raise PlacementError(_infeasible(problem))
-        if solved.values is not None:
-            found = _result(
-                problem, read_solution(program, solved.values, "optimal"), fixed + solved.bound, gap, "program", started
-            )
-            if solved.proven:
-                return replace(found, proven=True)
-        else:
-            found = None
-        other = _result(problem, improve(problem, seed=seed), fixed + solved.bound, gap, "heuristic", started)
-        return other if found is None or other.cost.total < found.cost.total else found
+        return _solve_directly(problem, time_limit, gap, seed, started)
     start = improve(problem, restarts=0, seed=seed)
     bound = fixed + lower_bound(problem, time_limit - (time.monotonic() - started))
     program = make_program(problem)
@@ -120,6 +110,27 @@ def optimize(problem: Problem, *, time_limit: float = 60.0, gap: float = 1e-6, s
     values = refine(program, values, seconds, seed, goal=bound / (1 - gap) - fixed)
     refined = read_solution(program, values, "optimal")
     return _result(problem, refined, bound, gap, "neighbourhoods", started)
+
+
+def _solve_directly(problem: Problem, time_limit: float, gap: float, seed: int, started: float) -> Optimum:
+    bound, fixed = 0.0, fixed_cost(problem)
+    best: Optimum | None = None
+    for near in (_NEAR, None):
+        program = make_program(problem, near=near, ordered=True)
+        left = time_limit - (time.monotonic() - started)
+        if left <= 0:
+            break
+        solved = solve_program(program, left, gap)
+        if not solved.feasible:
+            raise PlacementError(_infeasible(problem))
+        bound = max(bound, solved.bound)
+        if solved.values is not None and solved.values[program.overflow].sum() < 1e-7:
+            made = read_solution(program, solved.values, "optimal")
+            best = _result(problem, made, fixed + bound, gap, "program", started)
+            if solved.proven:
+                return replace(best, proven=True)
+    other = _result(problem, improve(problem, seed=seed), fixed + bound, gap, "heuristic", started)
+    return other if best is None or other.cost.total < best.cost.total else best
 
 
 def lower_bound(problem: Problem, seconds: float) -> float:

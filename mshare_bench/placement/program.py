@@ -52,8 +52,8 @@ class Program:
         By domain, the column that counts copies beyond the first.
     away
         By (class, other class, machine), the column that counts units whose partner is on another machine.
-    near
-        See `make_program`.
+    near, overflow
+        See `make_program`; the columns of what spills to nowhere.
     """
 
     problem: Problem
@@ -71,6 +71,7 @@ class Program:
     further: dict[int, int] = field(default_factory=dict)
     away: dict[tuple[int, int, int], int] = field(default_factory=dict)
     near: int | None = None
+    overflow: list[int] = field(default_factory=list)
     _entries: list[tuple[int, int, float]] = field(default_factory=list)
 
     def column(self, cost: float, upper: float = np.inf, whole: bool = False) -> int:
@@ -98,7 +99,8 @@ def make_program(problem: Problem, *, near: int | None = None, ordered: bool = F
     """Write the problem as a program; its cost is that of `cost_of` without the fixed part.
 
     With `near`, private data and own tables may spill to so many nearest nodes only, and beyond them to nowhere, at the price
-    of the next node and without taking room. That is a relaxation, far smaller, whose optimum is a bound and no placement.
+    of the next node and without taking room. That is a relaxation, far smaller, whose optimum is a bound; where it does not use
+    that (`overflow`), it is the optimum.
     With `ordered`, like machines come in the order of their load, so that no placement occurs once per order of them.
     """
     program = Program(problem, near=near)
@@ -165,6 +167,8 @@ def _add_spills(program: Program, c: int, memory: list[list[tuple[int, float]]])
                         memory[best].append((column, -size / _GIB))
                         if rank < reach:
                             memory[node].append((column, size / _GIB))
+                        else:
+                            program.overflow.append(column)
                     if farther:
                         program.row([(column, 1.0) for _, column in farther] + [(x, -1.0)], -np.inf, 0.0)
                 program.spills[c, seat, stream] = (best, farther)
