@@ -52,6 +52,7 @@ class Mshare(Mechanism):
         return Traits(
             data="copy_on_write" if self.mapping == "private" else "shared",
             link=2 << 20 if self.interface == "flag" else SLOT,
+            window=SLOT if self.interface == "msharefs" else 0,
             basis="hypothetical" if self.interface == "ideal" else "exact",
         )
 

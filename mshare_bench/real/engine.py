@@ -197,6 +197,7 @@ class RealEngine:
             "metadata_bytes": result.metadata_bytes,
             "minor_faults": int(touch.minor_faults.sum()) + result.parent_faults,
             "linking_faults": result.linking_faults,
+            "address_space_bytes": result.address_space_bytes,
             "basis": "measured",
         }
         for phase in TIMED_PHASES:

@@ -21,7 +21,7 @@ from mshare_bench.real.counters.vmpte import vm_bytes
 from mshare_bench.real.launch import Binding, ProcessTree
 from mshare_bench.real.programs import Backed, Casting
 
-__all__ = ["Measurement", "Times", "measure", "page_table_noise"]
+__all__ = ["Measurement", "Times", "measure", "page_table_noise", "wait_until_merged"]
 
 _QUIET_S = 0.05
 _NOISE_READINGS = 5
@@ -68,6 +68,8 @@ class Measurement:
         are not shared or there is no such event.
     pmd_mapped_bytes
         Bytes of a file that PMD entries map, in the first process: the condition of a file's prediction.
+    address_space_bytes
+        Address space that a process gives to the regions: what it maps to attach.
     phases
         By phase, in order.
     """
@@ -79,6 +81,7 @@ class Measurement:
     parent_faults: int = 0
     linking_faults: int | None = None
     pmd_mapped_bytes: int | None = None
+    address_space_bytes: int = 0
     phases: dict[str, Times] = field(default_factory=dict)
 
 
@@ -114,7 +117,8 @@ def measure(
     parallel = min(parallel or len(cpus), agents)
     touching = 1 if one_by_one else parallel
     killed_before = oom_kills()
-    result = Measurement()
+    spaces = (one.instances[0].map_length or one.placed.region.size for one in backed)
+    result = Measurement(address_space_bytes=sum(spaces))
     with ProcessTree(
         casting.programs,
         agents + 1,
@@ -145,7 +149,7 @@ def measure(
         if linked:
             result.linking_faults = linked[0] - int(written["minor_faults"].sum() + read["minor_faults"].sum())
         if traits.merged:
-            _wait_until_merged(timeout)
+            wait_until_merged(timeout)
         after, all_after = _vm_pte(pids), _settled()
         if all_before is not None and all_after is not None:
             result.page_tables_bytes = all_after - all_before
@@ -207,7 +211,7 @@ def _vm_pte(pids: Sequence[int]) -> int:
     return int(vm_bytes(pids).sum()) if pids else 0
 
 
-def _wait_until_merged(timeout: float) -> None:
+def wait_until_merged(timeout: float) -> None:
     """Wait for full scans of KSM; what they merged in the last one is no longer in motion.
 
     Raises

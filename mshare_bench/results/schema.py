@@ -62,6 +62,7 @@ data_bytes: int B lower The data itself, every copy
 metadata_bytes: int B lower What is kept beside the data and the tables
 minor_faults: int count lower Minor faults over all processes as ru_minflt shows them, during touch
 linking_faults: int count lower Faults that only link a shared table
+address_space_bytes: int B lower Address space that one process gives to the regions, whole windows where only such can be mapped
 {times}tlb_misses: float count lower TLB misses over all processes
 walk_cycles: float cycles lower Cycles in page walks over all processes
 remote_walk_fraction: float 1 lower Share of page walks that touch a table on another node

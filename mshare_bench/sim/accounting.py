@@ -15,7 +15,7 @@ from mshare_bench.mechanisms.registry import mechanisms
 from mshare_bench.sim.faults import minor_faults
 from mshare_bench.sim.inherited import inherited_account
 from mshare_bench.sim.result import Account, RegionAccount
-from mshare_bench.sim.tables import Mapped, clip, cohorts, count_tables, links, mappers, union_pages
+from mshare_bench.sim.tables import Mapped, address_space, clip, cohorts, count_tables, links, mappers, union_pages
 
 __all__ = ["Account", "Setting", "account", "mechanism_of", "setting_of"]
 
@@ -104,6 +104,7 @@ def account(point: Point, geometry: Geometry = X86_64) -> Account:
         ),
         geometry.page,
         traits,
+        address_space(regions, traits.window),
     )
 
 

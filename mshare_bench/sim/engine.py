@@ -75,6 +75,7 @@ class SimEngine:
             metadata_bytes=result.total("metadata_bytes"),
             minor_faults=result.total("minor_faults"),
             linking_faults=result.total("linking_faults"),
+            address_space_bytes=result.address_space_bytes,
             basis=basis,
             **_columns(times),
         )

@@ -11,7 +11,7 @@ from mshare_bench.domain.geometry import Geometry, Level
 from mshare_bench.domain.workload import Cohort, Touch, Workload
 from mshare_bench.mechanisms.contract import Traits
 from mshare_bench.sim.result import Account, RegionAccount
-from mshare_bench.sim.tables import Mapped, Tables, cohorts, mappers, per_process, union_pages
+from mshare_bench.sim.tables import Mapped, Tables, address_space, cohorts, mappers, per_process, union_pages
 
 __all__ = ["inherited_account"]
 
@@ -47,7 +47,7 @@ def inherited_account(workload: Workload, mapped: tuple[Mapped, ...], geometry: 
                 0,
             )
         )
-    return Account(tuple(regions), geometry.page, traits)
+    return Account(tuple(regions), geometry.page, traits, address_space(mapped, traits.window))
 
 
 def _children(workload: Workload, one: Mapped, geometry: Geometry, span: int) -> int:

@@ -37,11 +37,15 @@ class RegionAccount:
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """All regions of a point. `page` is the size of a table page in bytes."""
+    """All regions of a point.
+
+    `page` is the size of a table page in bytes; `address_space_bytes` what one process gives to the regions.
+    """
 
     regions: tuple[RegionAccount, ...]
     page: int
     traits: Traits
+    address_space_bytes: int
 
     @property
     def tables(self) -> Tables:

@@ -20,6 +20,7 @@ from mshare_bench.mechanisms.contract import Extent
 __all__ = [
     "Mapped",
     "Tables",
+    "address_space",
     "clip",
     "cohorts",
     "count_tables",
@@ -129,6 +130,20 @@ def shared_union(
                 for extent in extents:
                     parts.extend(_shifted(touch, clip(touch.touched, extent, geometry), origin, span, cohort.processes))
     return union_intervals(parts)
+
+
+def address_space(mapped: tuple[Mapped, ...], window: int) -> int:
+    """Bytes of address space that one process gives to the regions; adjoining ones fill windows together."""
+    total = chain = 0
+    for one in mapped:
+        if one.placed.previous is None:
+            total, chain = total + _whole_windows(chain, window), 0
+        chain += one.placed.region.size
+    return total + _whole_windows(chain, window)
+
+
+def _whole_windows(size: int, window: int) -> int:
+    return -(-size // window) * window if window else size
 
 
 def union_pages(workload: Workload, region: str, which: str, unit: int = 1, origin: int = 0) -> npt.NDArray[np.int64]:

@@ -146,3 +146,23 @@ def test_data_is_there_once_where_it_is_shared():
     assert account(point("shmem", 50, GIB)).total("data_bytes") == GIB
     half = replace(point("shmem", 50, GIB, access=AccessPattern("fraction", fraction=0.5)), populate="first_touch")
     assert account(half).total("data_bytes") == GIB // 2
+
+
+def test_msharefs_gives_away_whole_windows_of_address_space():
+    assert account(point("mshare", 4, 64 * MIB)).address_space_bytes == 512 * GIB
+    assert account(point("mshare", 4, 64 * MIB, interface="flag")).address_space_bytes == 64 * MIB
+    assert account(point("shmem", 4, TIB)).address_space_bytes == TIB
+    # Forty libraries, one behind the other, take one window together.
+    assert account(point("mshare", 4, workload="container_libs")).address_space_bytes == 512 * GIB
+
+
+def test_the_ideal_copies_what_is_written_privately_and_the_tables_it_writes_through():
+    shared = account(point("mshare", 10, GIB, interface="ideal"))
+    private = account(
+        point("mshare", 10, GIB, interface="ideal", mapping="private", access="sparse", write_fraction=0.5)
+    )
+    assert private.tables.pte == 512 + 10 * 256
+    assert private.tables.pmd == 1 + 10
+    assert private.total("data_bytes") == (512 + 10 * 256) * 4096
+    assert shared.tables.pte == 512
+    assert private.traits.basis == "hypothetical"
