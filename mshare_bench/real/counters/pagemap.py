@@ -100,13 +100,13 @@ class ScanBuffer:
 class Pagemap:
     """The open ``pagemap`` of one process, read as a file: the way of kernels without `PAGEMAP_SCAN`."""
 
-    __slots__ = ("_page", "descriptor")
+    __slots__ = ("page", "descriptor")
 
     #: Whether ranges tell huge pages from small ones.
     tells_huge = False
 
     def __init__(self, path: str) -> None:
-        self._page = os.sysconf("SC_PAGE_SIZE")
+        self.page = os.sysconf("SC_PAGE_SIZE")
         try:
             self.descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         except PermissionError as error:
@@ -120,7 +120,7 @@ class Pagemap:
 
     def entries(self, start: int, pages: int) -> NDArray[np.uint64]:
         """Read the raw 64-bit entries of `pages` pages from address `start` on; shorter at the end of the address space."""
-        data = os.pread(self.descriptor, pages * 8, start // self._page * 8)
+        data = os.pread(self.descriptor, pages * 8, start // self.page * 8)
         return np.frombuffer(data, np.uint64, len(data) // 8)
 
     def file_frames(self, start: int, pages: int) -> tuple[_Addresses, _Addresses]:
@@ -147,7 +147,7 @@ class Pagemap:
         max_pages
             Stop after so many populated pages; 0 for no limit.
         """
-        page = self._page
+        page = self.page
         stop = min(end, start + _FILE_CHUNK * page)
         entries = self.entries(start, (stop - start) // page)
         filled = (entries & np.uint64(_ENTRY_PRESENT | _ENTRY_SWAPPED)) != 0
@@ -165,7 +165,9 @@ class Pagemap:
             yield found
             start = found.next
 
-    def first_pages(self, start: int, end: int, span: int, phase: int, limit: int) -> tuple[_Addresses, int]:
+    def first_pages(
+        self, start: int, end: int, span: int, phase: int, limit: int
+    ) -> tuple[_Addresses, NDArray[np.bool_], int]:
         """Find the lowest populated page in each cell of [start, end).
 
         Parameters
@@ -183,14 +185,17 @@ class Pagemap:
         -------
         pages : ndarray of int64
             Addresses, ascending.
+        huge : ndarray of bool
+            Whether it is part of a huge page.
         next : int
             Where it stopped; `end` when nothing is left.
         """
         found = self.populated(start, end)
         cells = first_of_cells(found.start, found.end, span, phase)[:limit]
+        huge = np.zeros(len(cells), np.bool_)
         if len(cells) < limit:
-            return cells, found.next
-        return cells, min(end, _next_cut(int(cells[-1]), span, phase))
+            return cells, huge, found.next
+        return cells, huge, min(end, _next_cut(int(cells[-1]), span, phase))
 
 
 class _ScanningPagemap(Pagemap):
@@ -210,15 +215,18 @@ class _ScanningPagemap(Pagemap):
         fields[_VEC_LEN], fields[_MAX_PAGES] = len(buffer.ranges), max_pages
         count = fcntl.ioctl(self.descriptor, _SCAN, buffer.argument)
         found = buffer.ranges[:count].copy()
-        pages = int((found[:, 1] - found[:, 0]).sum()) // self._page
+        pages = int((found[:, 1] - found[:, 0]).sum()) // self.page
         return Populated(found[:, 0], found[:, 1], found[:, 2] != 0, pages, fields[_WALK_END])
 
-    def first_pages(self, start: int, end: int, span: int, phase: int, limit: int) -> tuple[_Addresses, int]:
+    def first_pages(
+        self, start: int, end: int, span: int, phase: int, limit: int
+    ) -> tuple[_Addresses, NDArray[np.bool_], int]:
         # This loop runs once for each table of a large process: it does nothing but the call and the next address.
         buffer, ioctl, descriptor = self._buffer, fcntl.ioctl, self.descriptor
         fields, words, argument = buffer.fields, buffer.words, buffer.argument
         fields[_END], fields[_VEC_LEN], fields[_MAX_PAGES] = end, 1, 1
         pages: list[int] = []
+        huge: list[int] = []
         while start < end and len(pages) < limit:
             fields[_START] = start
             if not ioctl(descriptor, _SCAN, argument):
@@ -226,10 +234,11 @@ class _ScanningPagemap(Pagemap):
                 break
             found = words[0]
             pages.append(found)
+            huge.append(words[2])
             start = found - found % span + span
             if phase:
                 start = min(start, found - (found - phase) % span + span)
-        return np.array(pages, np.int64), min(start, end)
+        return np.array(pages, np.int64), np.array(huge, np.int64) != 0, min(start, end)
 
 
 def _next_cut(address: int, span: int, phase: int) -> int:

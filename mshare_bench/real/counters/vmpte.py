@@ -31,11 +31,11 @@ from mshare_bench.errors import CapabilityError, CellFailed
 from mshare_bench.real.counters.procfs import keyed_kib, read_process_file
 from mshare_bench.real.counters.registry import Counter, register
 
-__all__ = ["kcmp_unavailable", "representatives", "same_mm", "status_bytes", "vm_bytes", "vm_pte_bytes"]
+__all__ = ["compare_mm", "kcmp_unavailable", "representatives", "same_mm", "status_bytes", "vm_bytes", "vm_pte_bytes"]
 
 _KCMP_VM = 1
 # From the kernel's syscall tables: x86-64 has its own, later architectures share asm-generic.
-_KCMP_SYSCALL = {"x86_64": 312, "aarch64": 272, "riscv64": 272, "ppc64le": 354, "s390x": 343}
+_KCMP_SYSCALL = {"x86_64": 312, "aarch64": 272, "riscv64": 272, "ppc64le": 354, "s390x": 343}.get(platform.machine())
 _LIBC = ctypes.CDLL(None, use_errno=True)
 
 
@@ -131,7 +131,7 @@ def vm_pte_bytes(pids: Sequence[int], *, distinct: bool = False) -> int:
 def kcmp_unavailable() -> str | None:
     """Say why two processes cannot be compared by ``kcmp(2)`` here; None when they can."""
     try:
-        _compare_mm(os.getpid(), os.getpid())
+        compare_mm(os.getpid(), os.getpid())
     except CapabilityError as error:
         return str(error)
     return None
@@ -148,7 +148,7 @@ def same_mm(first: int, second: int) -> bool:
     CapabilityError
         When ``kcmp`` is not there or not allowed.
     """
-    return _compare_mm(first, second) == 0
+    return compare_mm(first, second) == 0
 
 
 def representatives(pids: Sequence[int]) -> list[int]:
@@ -177,21 +177,35 @@ def representatives(pids: Sequence[int]) -> list[int]:
     unique = list(dict.fromkeys(pids))
     if len(unique) < 2:
         return unique
-    ordered = sorted(unique, key=functools.cmp_to_key(_compare_mm))
+    ordered = sorted(unique, key=functools.cmp_to_key(compare_mm))
     # The sort is stable, so the first of a run of equals is the first in the caller's order as well.
     kept = {ordered[0]}
     for before, pid in itertools.pairwise(ordered):
-        if _compare_mm(before, pid) != 0:
+        if compare_mm(before, pid) != 0:
             kept.add(pid)
     return [pid for pid in unique if pid in kept]
 
 
-def _compare_mm(first: int, second: int) -> int:
+def compare_mm(first: int, second: int) -> int:
+    """
+    Order two processes by their address space, for a sort that brings those that share one together.
+
+    Returns
+    -------
+    int
+        0 when they share one; -1 or 1 otherwise, an order that means nothing else and holds for one boot.
+
+    Raises
+    ------
+    CellFailed
+        When one of them has ended.
+    CapabilityError
+        When ``kcmp`` is not there or not allowed.
+    """
     # kcmp(2): 0 equal, 1 less, 2 greater, 3 not equal and without an order.
-    number = _KCMP_SYSCALL.get(platform.machine())
-    if number is None:
+    if _KCMP_SYSCALL is None:
         raise CapabilityError(f"kcmp: system call number not known for {platform.machine()}")
-    result = int(_LIBC.syscall(number, first, second, _KCMP_VM, 0, 0))
+    result = int(_LIBC.syscall(_KCMP_SYSCALL, first, second, _KCMP_VM, 0, 0))
     if result == 0:
         return 0
     if result == 1:
