@@ -18,7 +18,7 @@ from numba import njit
 
 from mshare_bench.sim.mmu import lanes as lanes_module
 from mshare_bench.sim.mmu import stream_kernels
-from mshare_bench.sim.mmu.lanes import EMPTY, drop_keys, fetch_row, touch
+from mshare_bench.sim.mmu.lanes import EMPTY, agree, drop_keys, fetch_row, touch
 from mshare_bench.sim.mmu.stream_kernels import generate
 
 __all__ = ["COUNTERS", "DATA", "L1_MISSES", "TABLES", "WALKS", "Plan", "run_everything", "run_tlbs"]
@@ -31,8 +31,7 @@ TABLES = 8  # four places per level, PTE first
 COUNTERS = TABLES + 20
 
 _BLOCK = 256
-_PAGE_GROUP = 32
-_LINE_GROUP = 8
+_GROUP = 8  # accesses that are compared at once: on one page, or one line, only the first of them does anything
 _AHEAD = 8  # accesses between the fetch of a row and its use
 _SLICE_HASH = 0x9E3779B1
 
@@ -106,16 +105,6 @@ def _refer(lanes: Any, plan: Any, core: int, l3: int, line: int) -> int:
 
 
 @njit(nogil=True, inline="always", error_model="numpy")  # type: ignore[untyped-decorator]
-def _one_place(addresses: Any, begin: int, length: int, shift: int) -> Any:
-    """Whether a group of `length` (a constant) addresses is equal above `shift` bits: one vector comparison."""
-    first = addresses[begin]
-    different = np.int64(0)
-    for k in range(length):
-        different |= addresses[begin + k] ^ first
-    return (different >> shift) == 0
-
-
-@njit(nogil=True, inline="always", error_model="numpy")  # type: ignore[untyped-decorator]
 def _fetch(lanes: Any, plan: Any, l3: int, line: int) -> None:
     """Have the host fetch the row of the L3 that a coming reference will look at: the one array larger than its caches."""
     above = line >> plan.l3_bits
@@ -160,9 +149,9 @@ def _consume_tlbs(
     l1_base, stlb_base = core + plan.l1_base, core + plan.stlb_base
     l1_huge, stlb_huge = core + plan.l1_huge, core + plan.stlb_huge
     l1_misses = walks = huge_l1_misses = huge_walks = 0
-    for begin in range(0, count, _PAGE_GROUP):
-        end = min(begin + _PAGE_GROUP, count)
-        if end - begin == _PAGE_GROUP and _one_place(addresses, begin, _PAGE_GROUP, 12):
+    for begin in range(0, count, _GROUP):
+        end = min(begin + _GROUP, count)
+        if end - begin == _GROUP and agree(addresses, begin, 12):
             end = begin + 1  # the others are on the page that is then the newest
         for k in range(begin, end):
             address = addresses[k]
@@ -218,11 +207,11 @@ def _consume_everything(
     l1_huge, stlb_huge = core + plan.l1_huge, core + plan.stlb_huge
     last_line = -1
     same_line = 0
-    for begin in range(0, count, _LINE_GROUP):
-        end = min(begin + _LINE_GROUP, count)
-        if end - begin == _LINE_GROUP and _one_place(addresses, begin, _LINE_GROUP, 6):
+    for begin in range(0, count, _GROUP):
+        end = min(begin + _GROUP, count)
+        if end - begin == _GROUP and agree(addresses, begin, 6):
             end = begin + 1
-            same_line += _LINE_GROUP - 1
+            same_line += _GROUP - 1
         for k in range(begin, end):
             address = addresses[k]
             line = address >> 6
@@ -231,8 +220,8 @@ def _consume_everything(
                 continue
             last_line = line
             ahead = addresses[k + _AHEAD]
-            _fetch(lanes, plan, l3, ahead >> 6)
             if (ahead ^ address) >> 12 != 0:
+                _fetch(lanes, plan, l3, ahead >> 6)
                 _fetch(lanes, plan, l3, tables[1] + (ahead >> 15))
             is_huge = address < plan.huge_bytes
             page = address >> (plan.huge_shift if is_huge else plan.base_shift)

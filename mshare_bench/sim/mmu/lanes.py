@@ -15,7 +15,7 @@ from llvmlite import ir
 from numba import njit, types
 from numba.extending import intrinsic
 
-__all__ = ["EMPTY", "LANES", "drop_keys", "fetch_row", "touch"]
+__all__ = ["EMPTY", "LANES", "agree", "drop_keys", "fetch_row", "touch"]
 
 LANES = 16  # lanes of one vector: 64 bytes, one cache line of the host
 EMPTY = 0xFFFFFFFF  # no valid entry has this key; validated when a scenario is laid out
@@ -94,6 +94,33 @@ def fetch_row(typingctx: Any, lanes: Any, start: Any) -> Any:  # noqa: ARG001 - 
         prefetch = builder.module.declare_intrinsic("llvm.prefetch", [ir.PointerType(ir.IntType(8))], kind)
         builder.call(prefetch, [pointer, ir.Constant(_I32, 1), ir.Constant(_I32, 3), ir.Constant(_I32, 1)])
         return context.get_dummy_value()
+
+    return signature, codegen
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def agree(typingctx: Any, values: Any, start: Any, bits: Any) -> Any:  # noqa: ARG001 - as above
+    """Whether the eight 64-bit values from `start` are equal above their lowest `bits` bits."""
+    signature = types.boolean(values, types.int64, types.int64)
+    vector = ir.VectorType(_I64, 8)
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        data = context.make_array(sig.args[0])(context, builder, args[0]).data
+        pointer = builder.bitcast(builder.gep(data, [args[1]]), ir.PointerType(vector))
+        loaded = builder.load(pointer)
+        loaded.align = 8
+        zeros = ir.Constant(ir.VectorType(_I32, 8), [0] * 8)
+        undefined = ir.Constant(vector, ir.Undefined)
+
+        def splat(value: Any) -> Any:
+            return builder.shuffle_vector(
+                builder.insert_element(undefined, value, ir.Constant(_I32, 0)), undefined, zeros
+            )
+
+        first = builder.shuffle_vector(loaded, undefined, zeros)
+        limit = builder.shl(ir.Constant(_I64, 1), args[2])
+        apart = builder.icmp_unsigned(">=", builder.xor(loaded, first), splat(limit))
+        return builder.icmp_unsigned("==", builder.bitcast(apart, ir.IntType(8)), ir.Constant(ir.IntType(8), 0))
 
     return signature, codegen
 

@@ -4,7 +4,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mshare_bench.sim.mmu.lanes import EMPTY, LANES, drop_keys, fetch_row, touch
+from mshare_bench.sim.mmu.lanes import EMPTY, LANES, agree, drop_keys, fetch_row, touch
 
 
 @pytest.mark.parametrize("ways", [1, 2, 3, 12, 15, 16, 17, 20, 32, 33, 64, 96])
@@ -53,3 +53,18 @@ def test_fetching_changes_nothing() -> None:
     lanes = np.arange(48, dtype=np.uint32)
     fetch(lanes)
     assert lanes.tolist() == list(range(48))
+
+
+def test_eight_values_agree_above_some_bits() -> None:
+    from numba import njit
+
+    @njit  # type: ignore[untyped-decorator]
+    def eight(values: Any, start: int, bits: int) -> Any:
+        return agree(values, start, bits)
+
+    values = np.array([99, *range(4096, 4096 + 64, 8), 1 << 40], np.int64)
+    assert eight(values, 1, 6)
+    assert not eight(values, 1, 5)
+    assert not eight(values, 0, 12)  # begins one early
+    assert not eight(values, 2, 12)  # ends one late
+    assert eight(values, 2, 41)
