@@ -66,6 +66,8 @@ class Traits:
         writes: COW-PTE).
     link
         Bytes of address space that one linking fault attaches (shared tables); 0 where nothing is linked.
+    host
+        The shared tables hang in an address space of the kernel's own, which has upper tables too.
     window
         Bytes of address space that can only be mapped whole (msharefs: 512 GiB); 0: any number of pages.
     metadata_per_page
@@ -88,6 +90,7 @@ class Traits:
     one_mm: bool = False
     inherited: Literal["refault", "copied", "shared"] | None = None
     link: int = 0
+    host: bool = False
     window: int = 0
     metadata_per_page: int = 0
     merged: int = 0

@@ -4,8 +4,9 @@
 shares one upper entry, a 512 GiB window on x86-64, and everything below it. A later sharer needs no table of its own and
 takes one fault per window, which links it.
 `interface=flag` (MAP_SHARED_PT, 2022-23): PTE pages are shared, in units of 2 MiB, between mappings of one file at the same
-address; each sharer keeps its own PMD and PUD pages and links one PTE page per fault.
-`interface=ideal`: what has been promised and nobody has proposed: any size at any page, and with `mapping=private`
+address; each sharer keeps its own PMD and PUD pages and links one PTE page per fault. The tables hang in an address space of
+the kernel's own, which has upper tables too.
+`interface=ideal`: what has been promised and nobody has posted: windows as msharefs has them, and with `mapping=private`
 copy-on-write inside what is shared. Its rows are hypothetical.
 """
 
@@ -52,19 +53,20 @@ class Mshare(Mechanism):
         return Traits(
             data="copy_on_write" if self.mapping == "private" else "shared",
             link=2 << 20 if self.interface == "flag" else SLOT,
-            window=SLOT if self.interface == "msharefs" else 0,
+            host=self.interface == "flag" and self.mapping == "shared",
+            window=0 if self.interface == "flag" else SLOT,
             basis="hypothetical" if self.interface == "ideal" else "exact",
         )
 
     def check(self, placed: Placed, page: int) -> None:
         """A region starts at a window's start (msharefs), or is PMD-aligned and a multiple of 2 MiB (flag)."""
         super().check(placed, page)
-        if placed.region.adjacent or self.interface == "ideal" or self.mapping == "private":
+        if placed.region.adjacent or (self.interface == "flag" and self.mapping == "private"):
             return  # regions behind one another share the window, and units that they only partly fill stay private
-        if self.interface == "msharefs":
+        if self.interface != "flag":
             if placed.address % SLOT:
                 offset = placed.address % SLOT
-                raise ConfigError(f"offset={offset}: msharefs maps windows aligned to {format_size(SLOT)} only")
+                raise ConfigError(f"offset={offset}: {self.interface} maps windows aligned to {format_size(SLOT)} only")
             return
         for key, value in (("offset", placed.address), ("region", placed.region.size)):
             if value % (2 << 20):

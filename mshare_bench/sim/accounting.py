@@ -81,7 +81,7 @@ def account(point: Point, geometry: Geometry = X86_64) -> Account:
     traits, workload, regions, populated = setting.traits, setting.workload, setting.mapped, setting.populated
     if traits.inherited in ("copied", "shared"):
         return inherited_account(workload, regions, geometry, traits)
-    tables = count_tables(workload, regions, geometry, traits.one_mm, traits.data == "copy_on_write")
+    tables = count_tables(workload, regions, geometry, traits)
     faults = minor_faults(workload, regions, geometry, traits, populated)
     linking: dict[str, int] = {}
     if traits.link:

@@ -6,6 +6,7 @@ the lower address.
 """
 
 import functools
+import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -15,7 +16,7 @@ import numpy.typing as npt
 from mshare_bench.domain.geometry import Geometry, Level
 from mshare_bench.domain.pages import PageSet, union_intervals
 from mshare_bench.domain.workload import Cohort, Placed, Touch, Workload
-from mshare_bench.mechanisms.contract import Extent
+from mshare_bench.mechanisms.contract import Extent, Traits
 
 __all__ = [
     "Mapped",
@@ -62,16 +63,12 @@ class Tables:
 
 
 def count_tables(
-    workload: Workload, mapped: tuple[Mapped, ...], geometry: Geometry, one_mm: bool, private_copies: bool = False
+    workload: Workload, mapped: tuple[Mapped, ...], geometry: Geometry, traits: Traits
 ) -> dict[str, Tables]:
     """Count the table pages of every region, over all processes.
 
-    Parameters
-    ----------
-    one_mm
-        Whether all processes run on one address space: then every table exists once.
-    private_copies
-        Whether a page that is written is copied: a process that writes through a shared table gets its own, and the path to it.
+    On one address space every table exists once. Where a page that is written is copied, a process that writes through a
+    shared table gets its own, and the path to it.
 
     Returns
     -------
@@ -80,16 +77,13 @@ def count_tables(
     """
     totals = {one.placed.region.name: [0, 0, 0] for one in mapped}
     for level in geometry.counted_levels:
-        if not one_mm:
-            for cohort in cohorts(workload):
-                for name, count in _private(cohort, mapped, geometry, level):
-                    totals[name][level] += count
-        for name, count in _shared(workload, mapped, geometry, level, one_mm):
+        counts = [_shared(workload, mapped, geometry, level, traits)]
+        if not traits.one_mm:
+            counts += [_private(cohort, mapped, geometry, level) for cohort in cohorts(workload)]
+        if traits.data == "copy_on_write":
+            counts += [_unshared(cohort, mapped, geometry, level) for cohort in cohorts(workload)]
+        for name, count in itertools.chain.from_iterable(counts):
             totals[name][level] += count
-        if private_copies:
-            for cohort in cohorts(workload):
-                for name, count in _unshared(cohort, mapped, geometry, level):
-                    totals[name][level] += count
     return {name: Tables(*counts) for name, counts in totals.items()}
 
 
@@ -226,13 +220,16 @@ def _walk(
 
 
 def _shared(
-    workload: Workload, mapped: tuple[Mapped, ...], geometry: Geometry, level: Level, one_mm: bool
+    workload: Workload, mapped: tuple[Mapped, ...], geometry: Geometry, level: Level, traits: Traits
 ) -> Iterator[tuple[str, int]]:
     span = geometry.span(level) // geometry.page
     last: int | None = None
     for one in mapped:
         extents = tuple(
-            extent for extent in one.extents if (one_mm or level in extent.shared) and _has(extent, level, geometry)
+            extent
+            for extent in one.extents
+            if (traits.one_mm or level in extent.shared or (traits.host and extent.shared))
+            and _has(extent, level, geometry)
         )
         if not extents:
             continue
