@@ -60,9 +60,9 @@ def figures(cells: pa.Table, colors: Mapping[str, str] | None = None) -> dict[st
     made: dict[str, Figure] = {}
     with mpl.rc_context(_STYLE):
         if found := panels(cells):
-            made["page_tables"] = _curves(found, chosen, "page tables", "bytes")
+            made["page_tables"] = _drawn(found, chosen, "page tables", "bytes")
         if found := panels(cells, value=attach_and_touch):
-            made["time"] = _curves(found, chosen, "time per process", "time")
+            made["time"] = _drawn(found, chosen, "time per process", "time")
         if grids := savings_grids(cells):
             made["savings"] = _savings(grids)
         crossing = [one for one in break_even(cells) if one.processes is not None]
@@ -136,6 +136,51 @@ def _new(width: float, height: float, columns: int, **options: Any) -> tuple["Fi
     return figure, list(axes[0])
 
 
+def _drawn(found: Sequence[Panel], chosen: Mapping[str, str], title: str, kind: str) -> "Figure":
+    """Curves, or dots where there is but one place on the axis."""
+    places = {x for panel in found for line in panel.lines for x, _ in line.points}
+    return (_curves if len(places) > 1 else _dots)(found, chosen, title, kind)
+
+
+def _dots(found: Sequence[Panel], chosen: Mapping[str, str], title: str, kind: str) -> "Figure":
+    """A row for each mechanism, the largest first: an open mark is predicted, a filled one measured, its value beside it."""
+    labels = sorted({line.label for panel in found for line in panel.lines}, key=lambda label: _first(found, label))
+    figure, axes = _new(9.6, 1.1 + 0.3 * len(labels), len(found), sharey=True)
+    show = {"bytes": words.size, "time": words.duration}[kind]
+    for axis, panel in zip(axes, found, strict=True):
+        for line in sorted(panel.lines, key=lambda line: line.engine):
+            (_, value), row = line.points[-1], labels.index(line.label)
+            color, real = chosen[line.mechanism], line.engine != "sim"
+            axis.plot(
+                [value], [row], linestyle="none", marker="o", markersize=7 if real else 9, color=color, markeredgewidth=1.4,
+                markerfacecolor=color if real else PAPER, zorder=4 if real else 3,
+            )  # fmt: skip
+            if real or not any(one.label == line.label and one.engine != "sim" for one in panel.lines):
+                axis.annotate(
+                    show(value), (value, row), (9, 0), textcoords="offset points", va="center", color=INK, fontsize=8.5
+                )
+        axis.set_xscale("log", base=2 if kind == "bytes" else 10)
+        low, high = axis.get_xlim()
+        axis.set_xlim(low, high * (high / low) ** 0.18)  # room for the values
+        _scale(axis.xaxis, kind)
+        axis.set_ylim(-0.6, len(labels) - 0.4)
+        axis.set_yticks(range(len(labels)), labels)
+        axis.grid(visible=True, axis="both")
+        x = panel.lines[0].points[0][0]
+        at = f"{words.count(x)} process{'es' if x != 1 else ''}" if panel.x == "processes" else words.size(x)
+        axis.set_title(f"{at} · {panel.title}", color=INK)
+        axis.set_xlabel(title)
+    for tick, label in zip(axes[0].get_yticklabels(), labels, strict=True):
+        tick.set_color(chosen[label.split(" ", maxsplit=1)[0]])
+        tick.set_fontweight("bold")
+    return figure
+
+
+def _first(found: Sequence[Panel], label: str) -> tuple[float, str]:
+    values = [line.points[-1][1] for panel in found for line in panel.lines if line.label == label]
+    return max(values), label
+
+
 def _curves(found: Sequence[Panel], chosen: Mapping[str, str], title: str, kind: str) -> "Figure":
     """One line per mechanism over log-log axes, what was measured as filled points over it."""
     figure, axes = _new(9.6, 4.4 if len(found) == 1 else 3.9, len(found), sharey=True)
@@ -166,13 +211,21 @@ def _curves(found: Sequence[Panel], chosen: Mapping[str, str], title: str, kind:
         axis.set_yscale("log", base=2 if kind == "bytes" else 10)
         _scale(axis.xaxis, "processes" if panel.x == "processes" else "bytes")
         _scale(axis.yaxis, kind)
-        axis.grid(visible=True, which="major", axis="both")
+        axis.grid(visible=True)
         axis.set_title(panel.title, color=INK)
         axis.set_xlabel("processes" if panel.x == "processes" else "region")
         if number == 0:
             axis.set_ylabel(title)
         if number == len(found) - 1:
             _label_ends(axis, ends)
+            continue
+        later = {line.label for panel in found[number + 1 :] for line in panel.lines}
+        for label, (last, value, color) in ends.items():
+            if label not in later:  # or it would have no name anywhere
+                axis.annotate(
+                    label, (last, value), (-2, 5), textcoords="offset points", ha="right", color=color, fontsize=9,
+                    fontweight="bold",
+                )  # fmt: skip
     return figure
 
 
@@ -208,7 +261,8 @@ def _label_ends(axis: "Axes", ends: Mapping[str, tuple[float, float, str]]) -> N
         key=lambda one: one[0],
     )
     wanted = [one[0] for one in places]
-    for _ in range(60):  # push neighbours apart until all are legible
+    least = min(least, 1 / max(1, len(places) - 1))
+    for _ in range(200):  # push neighbours apart until all are legible
         moved = False
         for lower, upper in itertools.pairwise(places):
             gap = upper[0] - lower[0]
@@ -216,8 +270,9 @@ def _label_ends(axis: "Axes", ends: Mapping[str, tuple[float, float, str]]) -> N
                 lower[0] -= (least - gap) / 2
                 upper[0] += (least - gap) / 2
                 moved = True
-        if places and places[0][0] < 0:
-            places[0][0], moved = 0.0, True
+        for end, limit in ((0, 0.0), (-1, 1.0)):
+            if places and (places[end][0] < limit if end == 0 else places[end][0] > limit):
+                places[end][0], moved = limit, True
         if not moved:
             break
     for (place, label, color), at in zip(places, wanted, strict=True):

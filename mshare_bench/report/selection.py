@@ -163,7 +163,7 @@ def savings_grids(cells: pa.Table, most: int = 4) -> list[Grid]:
 
 
 def break_even(cells: pa.Table, winner: str = "mshare") -> list[BreakEven]:
-    """From how many processes on `winner` beats each other mechanism, by size; only where several counts were swept."""
+    """From how many processes on `winner` beats each other mechanism, by size; only where three counts or more were swept."""
     rows = _main(cells, lambda row: row["engine"] == "sim" and row["mechanism"] != "shared_mm")
     rows = _unique(rows, "processes", "region_bytes")
     measures = {"page tables": page_tables, "time": attach_and_touch}
@@ -176,7 +176,7 @@ def break_even(cells: pa.Table, winner: str = "mshare") -> list[BreakEven]:
                 continue
             for label, points in sorted(lines.items()):
                 both = sorted(set(points) & set(lines[winner]))
-                if label == winner or len(both) < 2:
+                if label == winner or len(both) < 3:
                     continue
                 ahead = [lines[winner][one] < points[one] for one in both]
                 since = len(ahead) - next((i for i, one in enumerate(reversed(ahead)) if not one), len(ahead))

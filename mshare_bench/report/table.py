@@ -36,12 +36,18 @@ def results_table(cells: pa.Table) -> str:
     made = [
         _section("Results", f"Page tables of all processes. A dash is what nobody measured or computed.{more}", tables)
     ]
-    columns = [name for name in ("minor_faults", *_TIMES) if any(_value(pair, name) is not None for pair in pairs)]
+    columns = [
+        (name, side)
+        for name in ("minor_faults", *_TIMES)
+        for side in ("predicted", "measured")
+        if _any(pairs, name, side)
+    ]
     if columns:
-        over = "".join(f'<th colspan="{1 + both}">{_title(name)}</th>' for name in columns)
-        under = ("<th>predicted</th><th>measured</th>" if both else "<th></th>") * len(columns)
+        names = list(dict.fromkeys(name for name, _ in columns))
+        over = "".join(f'<th colspan="{sum(one == name for one, _ in columns)}">{_title(name)}</th>' for name in names)
+        under = "".join(f"<th>{side if both else ''}</th>" for _, side in columns)
         head = f'<tr class="over"><th></th>{over}</tr><tr><th>Mechanism</th>{under}</tr>'
-        times = _table(found, head, lambda pair: "".join(_sides(pair, name, both) for name in columns))
+        times = _table(found, head, lambda pair: "".join(_one(pair, *column) for column in columns))
         caption = "Faults are those of touching, over all processes; times are per process, at the median."
         made.append(_section("Faults and times", caption, times))
     return "\n".join(made)
@@ -118,14 +124,20 @@ def _tables_row(pair: Pair, both: bool) -> str:
 
 
 def _sides(pair: Pair, name: str, both: bool) -> str:
+    if both:
+        return _one(pair, name, "predicted") + _one(pair, name, "measured")
+    return _one(pair, name, "measured" if pair.measured else "predicted")
+
+
+def _one(pair: Pair, name: str, which: str) -> str:
     show = words.size if name.endswith("_bytes") else words.duration if name.endswith("_ns") else words.count
-    sides = [pair.predicted, pair.measured] if both else [pair.best]
-    return "".join(_cell(show(side[name] if side is not None else None)) for side in sides)
+    side = pair.predicted if which == "predicted" else pair.measured
+    return _cell(show(side[name] if side is not None else None))
 
 
-def _value(pair: Pair, name: str) -> float | None:
-    found = [side[name] for side in (pair.predicted, pair.measured) if side is not None]
-    return next((value for value in found if value is not None), None)
+def _any(pairs: Sequence[Pair], name: str, which: str) -> bool:
+    sides = (pair.predicted if which == "predicted" else pair.measured for pair in pairs)
+    return any(side is not None and side[name] is not None for side in sides)
 
 
 def _cell(text: str) -> str:

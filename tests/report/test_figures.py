@@ -28,6 +28,22 @@ def test_measured_points_lie_over_predicted_lines() -> None:
     assert {text.get_text() for text in axis.texts} == set(COLORS)
 
 
+def test_a_single_place_is_drawn_as_dots_with_their_values() -> None:
+    cells = [cell_of(name, engine=engine) for name in ("shmem", "thp", "hugetlb") for engine in ("sim", "real")]
+    figure = figures(with_savings(rows_of(cells).tables()["cells"]), COLORS)["page_tables"]
+    (axis,) = figure.axes
+    assert [label.get_text() for label in axis.get_yticklabels()] == ["hugetlb", "thp", "shmem"]
+    assert len(axis.get_lines()) == 6
+    assert {text.get_text() for text in axis.texts} == {"20.08 MiB", "80 KiB", "44 KiB"}
+    assert axis.get_title(loc="left") == "10 processes · 1 GiB"
+
+
+def test_a_mechanism_without_a_place_in_the_last_panel_is_named_in_its_own() -> None:
+    cells = [*sweep(("shmem", "mshare"), sizes=(64 << 20, 1 << 30)), *sweep(("thp",), sizes=(64 << 20,))]
+    figure = figures(with_savings(rows_of(cells).tables()["cells"]), COLORS)["page_tables"]
+    assert [{text.get_text() for text in axis.texts} for axis in figure.axes] == [{"thp"}, {"shmem", "mshare"}]
+
+
 def test_pictures_are_whole_and_their_ids_are_their_own() -> None:
     cells = with_savings(rows_of(list(sweep(engines=("sim", "real")))).tables()["cells"])
     chosen = palette(sorted(COLORS), COLORS)
