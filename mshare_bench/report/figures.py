@@ -193,7 +193,7 @@ def _curves(found: Sequence[Panel], chosen: Mapping[str, str], title: str, kind:
             style = labels.index(line.label)
             color = chosen[line.mechanism]
             x, y = zip(*line.points, strict=True)
-            above = 3 + (line.mechanism == "mshare")  # it is what this is about; shared_mm often lies on the same line
+            above = 3 + {BASELINE: 0.3, "mshare": 0.6}.get(line.mechanism, 0)  # others often lie on the same line
             if line.engine == "sim":
                 marker = MARKERS[style % len(MARKERS)] if len(x) <= 12 else ""
                 axis.plot(
@@ -258,7 +258,7 @@ def _label_ends(axis: "Axes", ends: Mapping[str, tuple[float, float, str]]) -> N
     least = 0.062
     places: list[list[Any]] = sorted(
         [[(math.log(y) - low) / (high - low), label, color] for label, (_, y, color) in ends.items()],
-        key=lambda one: one[0],
+        key=lambda one: (round(one[0], 3), one[1] == BASELINE),
     )
     wanted = [one[0] for one in places]
     least = min(least, 1 / max(1, len(places) - 1))
@@ -279,7 +279,7 @@ def _label_ends(axis: "Axes", ends: Mapping[str, tuple[float, float, str]]) -> N
         axis.annotate(
             label, (1.0, at), (1.035, place), xycoords="axes fraction", textcoords="axes fraction", color=color, va="center",
             fontsize=9, fontweight="bold", annotation_clip=False,
-            arrowprops={"arrowstyle": "-", "color": color, "linewidth": 0.6, "shrinkA": 1, "shrinkB": 1, "alpha": 0.6},
+            arrowprops={"arrowstyle": "-", "color": color, "linewidth": 0.6, "relpos": (0, 0.5), "shrinkA": 1, "shrinkB": 1, "alpha": 0.6},
         )  # fmt: skip
 
 
