@@ -1,0 +1,1 @@
+"""The configurations that Hydra composes: mechanisms, workloads, access patterns, topologies, costs, experiments."""

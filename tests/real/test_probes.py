@@ -27,9 +27,9 @@ def test_the_flag_is_taken_by_a_stock_kernel_and_does_nothing():
 
 
 def test_nothing_is_left_behind():
-    descriptors, maps = set(os.listdir("/proc/self/fd")), _maps()  # noqa: PTH208
+    descriptors, maps = set(os.listdir("/proc/self/fd")), _maps()
     flag_faults()
-    assert set(os.listdir("/proc/self/fd")) == descriptors  # noqa: PTH208
+    assert set(os.listdir("/proc/self/fd")) == descriptors
     assert "mshare-bench-probe" not in _maps()
     assert "mshare-bench-probe" not in maps
 

@@ -5,7 +5,6 @@ from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from mshare_bench.domain.access import AccessPattern
-from mshare_bench.domain.geometry import X86_64
 from mshare_bench.domain.units import GIB, KIB, MIB
 from mshare_bench.domain.workload import placed_regions
 from mshare_bench.errors import ConfigError

@@ -27,7 +27,7 @@ def test_pages_of_a_mapping_by_node():
         base, size = child.values
         nodes = mapping_nodes(child.pid, base, size)
         assert sum(nodes.values()) == 10 * 4096
-        assert set(nodes) <= {int(name[4:]) for name in os.listdir("/sys/devices/system/node") if name[4:].isdigit()}  # noqa: PTH208
+        assert set(nodes) <= {int(name[4:]) for name in os.listdir("/sys/devices/system/node") if name[4:].isdigit()}
         assert mapping_nodes(child.pid, base + 8192, 4096) == nodes  # an address inside finds its mapping
         assert next(line for line in numa_maps(child.pid) if line.start == base).policy == "default"
         with pytest.raises(CapabilityError, match="0x1000"):

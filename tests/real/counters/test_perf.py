@@ -208,7 +208,7 @@ def test_a_process_that_ended_is_named(software):
 
 
 def test_descriptors_run_out_and_are_given_back(software, monkeypatch):
-    count = len(os.listdir("/proc/self/fd"))  # noqa: PTH208
+    count = len(os.listdir("/proc/self/fd"))
     limits = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (count + 5, limits[1]))
     try:
@@ -216,7 +216,7 @@ def test_descriptors_run_out_and_are_given_back(software, monkeypatch):
             PerfEvents(["page-faults"], [0] * 50)
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, limits)
-    assert len(os.listdir("/proc/self/fd")) == count  # noqa: PTH208
+    assert len(os.listdir("/proc/self/fd")) == count
 
 
 def test_unknown_names():
