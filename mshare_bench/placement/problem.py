@@ -4,7 +4,7 @@ Nodes of all machines are numbered through; a machine's nodes are `start[m] : st
 machine. Like demands become one *class*, so that neither the optimum nor a policy sees a symmetry twice.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -89,6 +89,8 @@ class Problem:
         Index of each class's domain in `domains`; -1 for none.
     traffic
         (class, other class, bytes per second of one unit): other classes have one unit each.
+    closed
+        Nodes that may hold and run nothing: drained, or of a machine that is down.
     """
 
     topology: Topology
@@ -104,16 +106,22 @@ class Problem:
     prices: Prices
     overcommit: float = 1.0
     start: NDArray[np.int64] = field(default_factory=lambda: np.zeros(1, np.int64))
+    closed: frozenset[int] = frozenset()
 
     @cached_property
     def cpu_room(self) -> Floats:
-        """CPUs of every node, times `overcommit`."""
-        return np.concatenate([self.kinds[k].cpus for k in self.kind_of]) * self.overcommit
+        """CPUs of every node, times `overcommit`; none where a node is closed or its machine has no memory left."""
+        room = np.concatenate([self.kinds[k].cpus for k in self.kind_of]) * self.overcommit
+        memory = np.add.reduceat(self.memory_room, self.start[:-1])[self.machine_of]
+        room[sorted(self.closed)] = 0.0
+        return np.where(memory > 0, room, 0.0)
 
     @cached_property
     def memory_room(self) -> Floats:
-        """Bytes of every node."""
-        return np.concatenate([self.kinds[k].memory for k in self.kind_of])
+        """Bytes of every node; none where a node is closed."""
+        room = np.concatenate([self.kinds[k].memory for k in self.kind_of])
+        room[sorted(self.closed)] = 0.0
+        return room
 
     @cached_property
     def machine_of(self) -> NDArray[np.int64]:
@@ -150,9 +158,16 @@ class Problem:
 
 
 def make_problem(
-    topology: Topology, demands: Sequence[Demand], *, overcommit: float = 1.0, prices: Prices | None = None
+    topology: Topology,
+    demands: Sequence[Demand],
+    *,
+    overcommit: float = 1.0,
+    prices: Prices | None = None,
+    closed: Collection[tuple[int, int]] = (),
 ) -> Problem:
     """Check demands against a topology and make arrays of both.
+
+    `closed` are pairs of machine and node id that may hold and run nothing.
 
     Raises
     ------
@@ -174,6 +189,8 @@ def make_problem(
     kinds = tuple(_kind(cohort.machine, least) for cohort in topology.cohorts)
     kind_of = tuple(k for k, cohort in enumerate(topology.cohorts) for _ in range(cohort.count))
     sizes = [len(kinds[k].cpus) for k in kind_of]
+    start = np.concatenate([[0], np.cumsum(sizes)])
+    shut = frozenset(int(start[machine]) + topology.machine(machine).index(node) for machine, node in closed)
     problem = Problem(
         topology,
         tuple(demands),
@@ -187,7 +204,8 @@ def make_problem(
         kind_of,
         prices or Prices(),
         overcommit,
-        np.concatenate([[0], np.cumsum(sizes)]),
+        start,
+        shut,
     )
     _check_room(problem)
     return problem
@@ -268,9 +286,10 @@ def _check_room(problem: Problem) -> None:
     topology, demands = problem.topology, problem.classes
     busy, have = total_cpus(demands), float(problem.cpu_room.sum())
     if busy > have * (1 + 1e-9):
+        cpus = have / problem.overcommit
+        enough = f"; {busy / cpus:.3g} or more would do" if cpus else ""
         raise PlacementError(
-            f"overcommit={problem.overcommit:g}: the groups keep {busy:g} CPUs busy, {topology.name} has {topology.cpus}; "
-            f"{busy / topology.cpus:.3g} or more would do"
+            f"overcommit={problem.overcommit:g}: the groups keep {busy:g} CPUs busy, {topology.name} has {cpus:g}{enough}"
         )
     largest = max(demands, key=lambda one: one.cpus)
     if largest.cpus > problem.cpu_room.max() * (1 + 1e-9):
@@ -280,9 +299,10 @@ def _check_room(problem: Problem) -> None:
         )
     need = sum(one.count * (one.private_bytes + one.table_bytes) for one in demands)
     need += sum(domain.data + domain.tables for domain in problem.domains)
-    if need > topology.memory:
-        raise PlacementError(f"groups need {format_size(need)}, {topology.name} has {format_size(topology.memory)}")
-    most = max(kind.memory.sum() for kind in problem.kinds)
+    memory = float(problem.memory_room.sum())
+    if need > memory:
+        raise PlacementError(f"groups need {format_size(need)}, {topology.name} has {format_size(memory)}")
+    most = float(np.add.reduceat(problem.memory_room, problem.start[:-1]).max())
     for c, one in enumerate(demands):
         domain = problem.domains[problem.domain_of[c]] if problem.domain_of[c] >= 0 else None
         size = one.private_bytes + one.table_bytes + (domain.data + domain.tables if domain else 0)

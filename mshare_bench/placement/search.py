@@ -5,7 +5,7 @@ copy. Private data and own tables are taken to lie on the node that is fastest f
 by a guess (`_Arrays.spill_price`) during the search and laid out exactly afterwards (`heuristic`).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +14,17 @@ from numpy.typing import NDArray
 from mshare_bench.placement.patterns import Pattern, data_patterns, table_patterns
 from mshare_bench.placement.problem import Problem
 
-__all__ = ["Arrays", "State", "descend", "make_arrays", "start_state"]
+__all__ = [
+    "Arrays",
+    "State",
+    "choose_patterns",
+    "descend",
+    "estimate",
+    "hold",
+    "make_arrays",
+    "relocate",
+    "start_state",
+]
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -97,7 +107,9 @@ def make_arrays(problem: Problem) -> Arrays:
     steps = []
     for machine, k in enumerate(problem.kind_of):
         kind, first = problem.kinds[k], int(problem.start[machine])
-        held = np.flatnonzero(kind.memory)
+        held = np.flatnonzero(problem.memory_room[first : int(problem.start[machine + 1])])
+        if not len(held):
+            continue
         best = held[kind.penalty[:, held].argmin(axis=1)]
         home[:, first : first + len(best)] = first + best
         nearest = kind.penalty[np.arange(len(best)), best]
@@ -136,14 +148,25 @@ def start_state(arrays: Arrays, node: Ints) -> State:
     machines = problem.machine_of[node]
     for domain in range(len(problem.domains)):
         for machine in np.unique(machines[arrays.domain_of == domain]):
-            _choose_patterns(arrays, state, domain, int(machine))
+            choose_patterns(arrays, state, domain, int(machine))
     return state
 
 
-def descend(arrays: Arrays, state: State, most: int = 10_000) -> float:
-    """Improve a state by single moves, swaps and changes of patterns until none of them gains; gives its estimated cost."""
+def descend(
+    arrays: Arrays,
+    state: State,
+    movable: NDArray[np.bool_] | None = None,
+    kept: Collection[tuple[int, int]] = (),
+    most: int = 10_000,
+) -> float:
+    """Improve a state by single moves, swaps and changes of patterns until none of them gains; gives its estimated cost.
+
+    With `movable`, only these units move, and none is swapped; copies (domain, machine) in `kept` keep their patterns.
+    """
     for _ in range(most):
-        if not (_move(arrays, state) or _repattern(arrays, state) or _swap(arrays, state)):
+        if _move(arrays, state, movable) or _repattern(arrays, state, kept):
+            continue
+        if movable is not None or not _swap(arrays, state):
             break
     return estimate(arrays, state)
 
@@ -269,7 +292,8 @@ def _new_copies(arrays: Arrays, state: State) -> Floats:
     return np.asarray((missing * sizes[:, None])[arrays.domain_of][:, arrays.problem.machine_of])
 
 
-def _relocate(arrays: Arrays, state: State, unit: int, node: int) -> None:
+def relocate(arrays: Arrays, state: State, unit: int, node: int) -> None:
+    """Move a unit; copies of its domain are made and given up as needed."""
     c, before = int(arrays.class_of[unit]), int(state.node[unit])
     state.node[unit] = node
     state.cpu_free[before] += arrays.cpus[unit]
@@ -279,13 +303,13 @@ def _relocate(arrays: Arrays, state: State, unit: int, node: int) -> None:
     domain, machine_of = int(arrays.domain_of[unit]), arrays.problem.machine_of
     if domain >= 0 and machine_of[before] != machine_of[node]:
         if state.chosen[domain, machine_of[node], 0] < 0:
-            _choose_patterns(arrays, state, domain, int(machine_of[node]))
+            choose_patterns(arrays, state, domain, int(machine_of[node]))
         if not ((arrays.domain_of == domain) & (machine_of[state.node] == machine_of[before])).any():
-            _hold(arrays, state, domain, int(machine_of[before]), -1.0)
+            hold(arrays, state, domain, int(machine_of[before]), -1.0)
             state.chosen[domain, machine_of[before]] = -1
 
 
-def _move(arrays: Arrays, state: State) -> bool:
+def _move(arrays: Arrays, state: State, movable: NDArray[np.bool_] | None = None) -> bool:
     costs = _moving_costs(arrays, state)
     now = costs[np.arange(len(state.node)), state.node]
     relief = np.minimum(np.maximum(-state.cpu_free - _SLACK, 0.0)[state.node], arrays.cpus) * _OVERLOAD
@@ -293,8 +317,10 @@ def _move(arrays: Arrays, state: State) -> bool:
     fits = (state.cpu_free[None, :] + _SLACK >= arrays.cpus[:, None]) & (arrays.problem.cpu_room > 0)[None, :]
     change[~fits] = np.inf
     change[np.arange(len(state.node)), state.node] = np.inf
+    if movable is not None:
+        change[~movable] = np.inf
     before = estimate(arrays, state)
-    return _first_gain(arrays, state, change, before, lambda trial, u, n: _relocate(arrays, trial, u, n), _MOVES_TRIED)
+    return _first_gain(arrays, state, change, before, lambda trial, u, n: relocate(arrays, trial, u, n), _MOVES_TRIED)
 
 
 def _swap(arrays: Arrays, state: State) -> bool:
@@ -313,8 +339,8 @@ def _swap(arrays: Arrays, state: State) -> bool:
 
     def exchange(trial: State, one: int, other: int) -> None:
         a, b = int(trial.node[one]), int(trial.node[other])
-        _relocate(arrays, trial, one, b)
-        _relocate(arrays, trial, other, a)
+        relocate(arrays, trial, one, b)
+        relocate(arrays, trial, other, a)
 
     return _first_gain(arrays, state, change, estimate(arrays, state), exchange, _SWAPS_TRIED)
 
@@ -342,7 +368,8 @@ def _first_gain(
     return False
 
 
-def _hold(arrays: Arrays, state: State, domain: int, machine: int, sign: float) -> None:
+def hold(arrays: Arrays, state: State, domain: int, machine: int, sign: float) -> None:
+    """Add a copy's bytes to what its nodes hold, times `sign`."""
     thing = arrays.problem.domains[domain]
     data, tables = arrays.patterns[machine]
     first, last = arrays.problem.start[machine], arrays.problem.start[machine + 1]
@@ -350,14 +377,14 @@ def _hold(arrays: Arrays, state: State, domain: int, machine: int, sign: float) 
     state.held[first:last] += sign * (data[row[0]].share * thing.data + tables[row[1]].share * thing.tables)
 
 
-def _choose_patterns(arrays: Arrays, state: State, domain: int, machine: int) -> bool:
+def choose_patterns(arrays: Arrays, state: State, domain: int, machine: int) -> bool:
     """Choose the cheapest patterns for a copy, given who reads it; True when that changed."""
     problem = arrays.problem
     thing, room = problem.domains[domain], problem.memory_room
     first, last = int(problem.start[machine]), int(problem.start[machine + 1])
     before = state.chosen[domain, machine].copy()
     if before[0] >= 0:
-        _hold(arrays, state, domain, machine, -1.0)
+        hold(arrays, state, domain, machine, -1.0)
     readers = (arrays.domain_of == domain) & (problem.machine_of[state.node] == machine)
     local = state.node[readers] - first
     price = problem.memory_price()
@@ -382,12 +409,13 @@ def _choose_patterns(arrays: Arrays, state: State, domain: int, machine: int) ->
         held = held + arrays.patterns[machine][which][best].share * size
         picked.append(best)
     state.chosen[domain, machine] = picked
-    _hold(arrays, state, domain, machine, 1.0)
+    hold(arrays, state, domain, machine, 1.0)
     return bool(before[0] >= 0 and (before != picked).any())
 
 
-def _repattern(arrays: Arrays, state: State) -> bool:
+def _repattern(arrays: Arrays, state: State, kept: Collection[tuple[int, int]] = ()) -> bool:
     changed = False
     for domain, machine in np.argwhere(state.chosen[:, :, 0] >= 0):
-        changed |= _choose_patterns(arrays, state, int(domain), int(machine))
+        if (int(domain), int(machine)) not in kept:
+            changed |= choose_patterns(arrays, state, int(domain), int(machine))
     return changed
