@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, cast
 
-from mshare_bench.config.composer import MECHANISM_OPTIONS
+from mshare_bench.config.composer import MECHANISM_OPTIONS, Composition
 from mshare_bench.config.costs import profile_of
 from mshare_bench.config.keys import near, require_choice
 from mshare_bench.domain.access import AccessPattern
@@ -20,9 +20,9 @@ from mshare_bench.mechanisms.contract import Mechanism
 from mshare_bench.mechanisms.registry import mechanisms
 from mshare_bench.workloads.registry import workloads
 
-__all__ = ["ALL", "Candidate", "CellContext", "Claims", "cells_of", "option_names"]
+__all__ = ["ALL", "Candidate", "CellContext", "CellMaker", "Claims", "option_names"]
 
-_WorkloadKey = tuple[str, int | None, int | None, str, float | None]
+_WORKLOAD_KEYS = ("processes", "region", "offset", "write_fraction")
 
 ALL = "all"
 """The choice of `mechanism` that stands for every one that is registered."""
@@ -90,68 +90,168 @@ class Claims:
                 raise ConfigError(reason)
 
 
-def cells_of(values: Mapping[str, Any], context: CellContext, claims: Claims) -> Iterator[Candidate]:
-    """Make the cells of one assignment: of each mechanism that it names, under each engine.
+class CellMaker:
+    """Makes the cells of assignments that share a composition.
+
+    What a cell is made of falls into three parts that do not depend on each other: the workload with its sizes and pattern, the
+    mechanisms with their options, and the rest. Each is made once per distinct choice of the keys that it reads.
 
     Parameters
     ----------
-    values
-        Composed values by dotted key.
+    composition
+        With every key that is not a leaf of an assignment.
     context, claims
         See there; `claims.check()` belongs after the last assignment.
-
-    Raises
-    ------
-    ConfigError
-        For a value that can't be; of a mechanism that was not named by the user only what concerns all.
     """
-    workload_key = _workload_key(values)
+
+    def __init__(self, composition: Composition, context: CellContext, claims: Claims) -> None:
+        self._composition = composition
+        self._context = context
+        self._claims = claims
+        self._made: dict[tuple[Any, ...], Any] = {}
+        self._keys: dict[tuple[str, ...], tuple[tuple[str, ...], ...]] = {}
+
+    def cells(self, leaves: Mapping[str, Any]) -> Iterator[Candidate]:
+        """Make the cells of one assignment: of each mechanism that it names, under each engine.
+
+        Raises
+        ------
+        ConfigError
+            For a value that can't be; of a mechanism that was not named by the user only what concerns all.
+        """
+        workload, mechanisms_, rest = self._parts(leaves)
+        for one in mechanisms_:
+            refused = None
+            try:
+                for placed in workload.placed:
+                    one.mechanism.check(placed, one.page)
+            except ConfigError as error:
+                if self._context.mechanism_named:
+                    raise
+                refused = str(error)
+            point = Point(
+                workload.workload,
+                one.name,
+                one.variant,
+                one.page,
+                workload.offset,
+                workload.access,
+                workload.write_fraction,
+                rest.populate,
+                rest.topology,
+                rest.placement,
+                one.options,
+            )
+            for runner in rest.runners:
+                yield Candidate(Cell(point, **runner), refused)
+
+    def _parts(self, leaves: Mapping[str, Any]) -> tuple["_Workload", tuple["_Mechanism", ...], "_Rest"]:
+        if self._composition.interpolated:  # any leaf may change any part
+            values = self._composition.with_values(leaves)
+            return _workload_part(values), _mechanism_part(values, self._claims), _rest_part(values, self._context)
+        names = tuple(leaves)
+        if names not in self._keys:
+            self._keys[names] = _split(names)
+        of_workload, of_mechanism, of_rest = self._keys[names]
+        return (
+            self._once(_workload_part, of_workload, leaves),
+            self._once(lambda values: _mechanism_part(values, self._claims), of_mechanism, leaves, "mechanism"),
+            self._once(lambda values: _rest_part(values, self._context), of_rest, leaves, "rest"),
+        )
+
+    def _once(
+        self,
+        make: Callable[[Mapping[str, Any]], Any],
+        names: tuple[str, ...],
+        leaves: Mapping[str, Any],
+        part: str = "",
+    ) -> Any:
+        key = (part, *(leaves[name] for name in names))
+        try:
+            return self._made[key]
+        except KeyError:
+            made = self._made[key] = make(self._composition.with_values(leaves))
+            return made
+        except TypeError:  # a list: wrong most likely, and parsing says how
+            return make(self._composition.with_values(leaves))
+
+
+@dataclass(frozen=True, slots=True)
+class _Workload:
+    workload: Workload
+    access: AccessPattern
+    write_fraction: float
+    offset: int
+    placed: tuple[Placed, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Mechanism:
+    name: str
+    variant: str
+    page: int
+    mechanism: Mechanism
+    options: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class _Rest:
+    populate: Literal["controller", "first_touch"]
+    topology: str
+    placement: str
+    runners: tuple[dict[str, Any], ...]
+
+
+def _split(names: Sequence[str]) -> tuple[tuple[str, ...], ...]:
+    """Names that the workload's part reads, the mechanisms' part, and the rest."""
+    of_workload = tuple(name for name in names if name.startswith(("workload.", "access.")) or name in _WORKLOAD_KEYS)
+    of_mechanism = tuple(name for name in names if name.startswith("mechanism.") or name == "page")
+    return of_workload, of_mechanism, tuple(name for name in names if name not in (*of_workload, *of_mechanism))
+
+
+def _workload_part(values: Mapping[str, Any]) -> _Workload:
     processes = _optional(values, "processes", functools.partial(parse_count, at_least=1))
     region, offset = _optional(values, "region", parse_size), parse_size(values["offset"], "offset")
-    key = (workload_key, processes, region, _access_key(values), _write_fraction(values))
-    workload, access, write_fraction = _workload(*key)
-    placed = _placed(key, offset)
+    workload, access, write_fraction = _workload(values, processes, region, _write_fraction(values))
+    return _Workload(workload, access, write_fraction, offset, placed_regions(workload, offset))
+
+
+def _mechanism_part(values: Mapping[str, Any], claims: Claims) -> tuple[_Mechanism, ...]:
     page = _optional(values, "page", parse_size)
-    common: dict[str, Any] = {
-        "workload": workload,
-        "offset": offset,
-        "access": access,
-        "write_fraction": write_fraction,
-        "populate": require_choice("populate", values["populate"]),
-        "topology": _group_name(values, "topology", "here"),
-        "placement": str(values["placement"]),
-    }
-    engine = require_choice("engine", values["engine"])
-    engines = ("sim", "real") if engine == "both" else (engine,)
     names = _names(values)
+    made = []
     for name in names:
         mechanism = _mechanism(values, name, claims)
-        own_page, refused = _page(mechanism, page, claims, name if len(names) == 1 else None), None
-        try:
-            for one in placed:
-                mechanism.check(one, own_page)
-        except ConfigError as error:
-            if context.mechanism_named:
-                raise
-            refused = str(error)
-        point = Point(mechanism=name, variant=mechanism.variant, page=own_page, options=_options(mechanism), **common)
-        for one_engine in engines:
-            yield Candidate(_cell(point, one_engine, values, context), refused)
+        own_page = _page(mechanism, page, claims, name if len(names) == 1 else None)
+        options = {key: getattr(mechanism, key) for key in option_names(type(mechanism))}
+        made.append(_Mechanism(name, mechanism.variant, own_page, mechanism, options))
+    return tuple(made)
 
 
-def _cell(point: Point, engine: str, values: Mapping[str, Any], context: CellContext) -> Cell:
+def _rest_part(values: Mapping[str, Any], context: CellContext) -> _Rest:
+    engine = require_choice("engine", values["engine"])
+    engines = ("sim", "real") if engine == "both" else (engine,)
+    return _Rest(
+        cast(Literal["controller", "first_touch"], require_choice("populate", values["populate"])),
+        _group_name(values, "topology", "here"),
+        str(values["placement"]),
+        tuple(_runner(one, values, context) for one in engines),
+    )
+
+
+def _runner(engine: str, values: Mapping[str, Any], context: CellContext) -> dict[str, Any]:
+    """Fields of a `Cell` that say who runs it."""
     real = engine == "real"
     costs = None if real else profile_of(values)
-    return Cell(
-        point,
-        engine=cast(Literal["sim", "real"], engine),
-        host=require_choice("host", values["host"]) if real else "here",
-        machine=context.machine if real else costs.machine if costs else "",
-        cost=costs.name if costs else "",
-        model=context.model(engine) + (f"+{costs.digest}" if costs else ""),
-        seed=context.seed,
-        extrapolated=bool(values.get("extrapolated")) and not real,
-    )
+    return {
+        "engine": engine,
+        "host": require_choice("host", values["host"]) if real else "here",
+        "machine": context.machine if real else costs.machine if costs else "",
+        "cost": costs.name if costs else "",
+        "model": context.model(engine) + (f"+{costs.digest}" if costs else ""),
+        "seed": context.seed,
+        "extrapolated": bool(values.get("extrapolated")) and not real,
+    }
 
 
 def _names(values: Mapping[str, Any]) -> Sequence[str]:
@@ -205,10 +305,6 @@ def _built(cls: type[Mechanism], options: str) -> Mechanism:
     return cls.of(json.loads(options))
 
 
-def _options(mechanism: Mechanism) -> dict[str, Any]:
-    return {name: getattr(mechanism, name) for name in option_names(type(mechanism))}
-
-
 def _page(mechanism: Mechanism, page: int | None, claims: Claims, only: str | None) -> int:
     if page is None:
         return mechanism.resolve_page(None, X86_64)
@@ -243,27 +339,16 @@ def _write_fraction(values: Mapping[str, Any]) -> float | None:
         raise ConfigError(f"write_fraction={value}: not a number") from None
 
 
-def _access_key(values: Mapping[str, Any]) -> str:
-    params = {
-        key.partition(".")[2]: value for key, value in values.items() if key.startswith("access.") and value is not None
-    }
-    return json.dumps(params, sort_keys=True)
+def _section(values: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """What is set of a section, without its name in front."""
+    prefix = f"{name}."
+    return {key[len(prefix) :]: value for key, value in values.items() if key.startswith(prefix) and value is not None}
 
 
-def _workload_key(values: Mapping[str, Any]) -> str:
-    own = {
-        key.partition(".")[2]: value
-        for key, value in values.items()
-        if key.startswith("workload.") and value is not None
-    }
-    return json.dumps(own, sort_keys=True)
-
-
-@functools.lru_cache(maxsize=4096)
 def _workload(
-    workload_key: str, processes: int | None, region: int | None, access_key: str, write_fraction: float | None
+    values: Mapping[str, Any], processes: int | None, region: int | None, write_fraction: float | None
 ) -> tuple[Workload, AccessPattern, float]:
-    params: dict[str, Any] = json.loads(workload_key)
+    params = _section(values, "workload")
     name = params.pop("name")
     spec = workloads().get(name)
     if spec is None:
@@ -273,7 +358,7 @@ def _workload(
         value = params.pop(key)
         if key.endswith(".size"):
             sizes[key.split(".", 1)[1].removesuffix(".size")] = parse_size(value, f"workload.{key}")
-    access = _access(spec, json.loads(access_key))
+    access = _access(spec, _section(values, "access"))
     workload = spec.resolve(
         processes=processes,
         region=region,
@@ -293,8 +378,3 @@ def _access(spec: WorkloadSpec, params: dict[str, Any]) -> AccessPattern | None:
     if kind is None:  # parameters alone change the workload's own pattern
         return AccessPattern.of(spec.access.kind, **{**spec.access.params, **params})
     return AccessPattern.of(str(kind), **params)
-
-
-@functools.lru_cache(maxsize=4096)
-def _placed(key: _WorkloadKey, offset: int) -> tuple[Placed, ...]:
-    return placed_regions(_workload(*key)[0], offset)

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from mshare_bench.config.cells import ALL, Candidate, CellContext, Claims, cells_of
+from mshare_bench.config.cells import ALL, Candidate, CellContext, CellMaker, Claims
 from mshare_bench.config.composer import Composer
 from mshare_bench.config.keys import MULTIRUN_ONLY, near, require_choice
 from mshare_bench.config.overrides import OPTION_SECTIONS, Override, parse_overrides, with_default_experiment
@@ -151,16 +151,19 @@ def candidates(
     Raises
     ------
     ConfigError
-        As `cells_of` does, and for an option or page that no mechanism has.
+        As `CellMaker.cells` does, and for an option or page that no mechanism has.
     """
     composer, claims = request.composer, Claims()
+    makers: dict[tuple[str, ...], CellMaker] = {}
     for assignment in assignments:
-        chosen = {**point_set.leaves, **assignment}
-        if "mechanism" in chosen:  # every composition holds the options of all: no compose for another choice
-            chosen["mechanism.name"] = chosen.pop("mechanism")
-        groups = [f"{key}={_spelled(value)}" for key, value in chosen.items() if key in composer.groups]
-        leaves = {key: value for key, value in chosen.items() if key not in composer.groups}
-        yield from cells_of(composer.compose([*point_set.overrides, *groups]).with_values(leaves), context, claims)
+        leaves = {**point_set.leaves, **assignment}
+        if "mechanism" in leaves:  # every composition holds the options of all: no compose for another choice
+            leaves["mechanism.name"] = leaves.pop("mechanism")
+        groups = [key for key in leaves if key in composer.groups]
+        chosen = tuple(f"{key}={_spelled(leaves.pop(key))}" for key in groups)
+        if chosen not in makers:
+            makers[chosen] = CellMaker(composer.compose([*point_set.overrides, *chosen]), context, claims)
+        yield from makers[chosen].cells(leaves)
     claims.check()
 
 

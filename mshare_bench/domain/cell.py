@@ -15,13 +15,14 @@ from mshare_bench.domain.workload import Workload
 
 __all__ = ["POPULATE", "Cell", "Point", "digest"]
 
+_CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), default=str)
+
 POPULATE = ("controller", "first_touch")
 
 
 def digest(values: Mapping[str, Any]) -> str:
     """Sixteen hexadecimal digits of the canonical JSON of these values."""
-    text = json.dumps(values, sort_keys=True, separators=(",", ":"), default=str)
-    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+    return hashlib.blake2b(_CANONICAL.encode(values).encode(), digest_size=8).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +58,8 @@ class Point:
     topology: str = "here"
     placement: str = "first_touch"
     options: Mapping[str, Any] = field(default_factory=dict)
+    # Asked for several times per cell, by the plan and by every row: taken once.
+    _digests: dict[str, str] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @property
     def whole(self) -> bool:
@@ -87,12 +90,16 @@ class Point:
     @property
     def digest(self) -> str:
         """Digest of every coordinate."""
-        return digest(self.coordinates)
+        if "point" not in self._digests:
+            self._digests["point"] = digest(self.coordinates)
+        return self._digests["point"]
 
     @property
     def baseline_digest(self) -> str:
         """Digest of every coordinate but the mechanism, its options and its page: what savings are taken against."""
-        return digest(self._common)
+        if "baseline" not in self._digests:
+            self._digests["baseline"] = digest(self._common)
+        return self._digests["baseline"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,9 +133,12 @@ class Cell:
     repeat: int = 0
     seed: int = 0
     extrapolated: bool = False
+    _digests: dict[str, str] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @property
     def digest(self) -> str:
         """Digest of the point, the engine, the machine or the cost profile, and the model version; repeats share it."""
-        keys = ("engine", "host", "machine", "cost", "model")
-        return digest({"point": self.point.digest, **{key: getattr(self, key) for key in keys}})
+        if "cell" not in self._digests:
+            keys = ("engine", "host", "machine", "cost", "model")
+            self._digests["cell"] = digest({"point": self.point.digest, **{key: getattr(self, key) for key in keys}})
+        return self._digests["cell"]

@@ -4,18 +4,19 @@ from typing import Any
 
 import pytest
 
-from mshare_bench.config.cells import CellContext, Claims, cells_of
+from mshare_bench.config.cells import CellContext, CellMaker, Claims
 from mshare_bench.config.composer import Composer
 from mshare_bench.errors import ConfigError
 from mshare_bench.mechanisms.registry import mechanisms
 
-VALUES = Composer().compose([]).values
+COMPOSITION = Composer().compose([])
 
 
 def made(context: CellContext | None = None, **leaves: Any) -> dict[str, Any]:
     claims = Claims()
-    values = {**VALUES, **{key.replace("__", "."): value for key, value in leaves.items()}}
-    found = {one.cell.point.mechanism: one for one in cells_of(values, context or CellContext(), claims)}
+    maker = CellMaker(COMPOSITION, context or CellContext(), claims)
+    named = {key.replace("__", "."): value for key, value in leaves.items()}
+    found = {one.cell.point.mechanism: one for one in maker.cells(named)}
     claims.check()
     return found
 
