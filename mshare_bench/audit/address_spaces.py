@@ -146,7 +146,10 @@ def address_spaces(candidates: Sequence[Candidate]) -> tuple[list[list[Candidate
         else:
             groups.append([one])
     groups = sorted((sorted(group, key=_pid) for group in groups), key=lambda group: group[0].pid)
-    return groups, f"{alone} processes could not be checked for a shared address space" if alone else None
+    return (
+        groups,
+        f"processes that were not checked for a shared address space, {alone}: not allowed" if alone else None,
+    )
 
 
 def cgroup_of(folder: str) -> str:

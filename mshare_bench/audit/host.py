@@ -90,6 +90,8 @@ def audit_host(
         top=top,
         table_page_bytes=shape.page,
         huge_page_bytes=shape.spans[0],
+        memory_bytes=os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"),
+        has_mshare="msharefs" in (read_text("/proc/filesystems") or "").split(),
         cost=before.cost(),
     )
 
@@ -167,12 +169,12 @@ def _missed(selection: Selection, session: Session, lack: str | None, *, everyth
     if lack:
         missed.append(lack)
     if selection.refused:
-        missed.append(f"{selection.refused} processes may not be looked at (/proc is mounted with hidepid)")
+        missed.append(f"processes that may not even be looked at, {selection.refused}: /proc is mounted with hidepid")
     refused = [one for one in session.unread if one.vmpte_bytes is not None]
     if refused:
         missed.append(
-            f"{len(refused)} processes of other users could not be read; their page tables are counted as unattributed. "
-            "Root can read them"
+            f"processes that may not be read, {len(refused)}: their page tables are counted as unattributed"
+            + ("" if os.geteuid() == 0 else ". Root can read those of other users")
         )
     frames = frames_unavailable()
     if frames:

@@ -196,6 +196,10 @@ class Audit:
         Bytes of one table page.
     huge_page_bytes
         Bytes that one PTE table covers.
+    memory_bytes
+        Memory of the machine.
+    has_mshare
+        Whether this kernel knows msharefs.
     cost
         What the audit took.
     """
@@ -214,6 +218,8 @@ class Audit:
     top: int
     table_page_bytes: int
     huge_page_bytes: int
+    memory_bytes: int
+    has_mshare: bool
     cost: Cost
 
     @property
