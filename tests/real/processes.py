@@ -1,16 +1,40 @@
 """What the tests of real process groups share: populated memory, the kernel's figures of a process, expected tables."""
 
+import mmap
 import os
 import time
 from collections.abc import Iterable
+from pathlib import Path
 
 import pytest
 
 from mshare_bench.errors import CapabilityError
-from mshare_bench.real.agent import agent_path
+from mshare_bench.real.agent import Map, Program, Touch, Unmap, agent_path
+from mshare_bench.real.agent.ops import REGIONS_START
 from tests.requirements import require
 
-__all__ = ["alive", "await_gone", "expected_tables_kib", "memfd", "need_agent", "status", "vmpte_kib"]
+__all__ = [
+    "FAULT_AROUND",
+    "GIB",
+    "KIB",
+    "MIB",
+    "PRIVATE",
+    "READ",
+    "alive",
+    "await_gone",
+    "expected_tables_kib",
+    "memfd",
+    "need_agent",
+    "open_descriptors",
+    "sharing",
+    "status",
+    "vmpte_kib",
+]
+
+KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
+PRIVATE = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
+READ = mmap.PROT_READ
+FAULT_AROUND = 16  # pages that one read fault of populated shared memory maps, where the kernel has its default
 
 
 def need_agent() -> None:
@@ -69,3 +93,16 @@ def await_gone(pids: Iterable[int], seconds: float = 20.0) -> None:
         left = [pid for pid in left if alive(pid)]
     if left:
         pytest.fail(f"still there: {left}")
+
+
+def sharing(fd: int, size: int, address: int = REGIONS_START, **touch: object) -> Program:
+    """A program that maps the memory, touches all its pages and unmaps it."""
+    return {
+        "attach": [Map(address, size, fd=fd)],
+        "touch": [Touch(address, count=size // 4096, **touch)],
+        "unmap": [Unmap(address, size)],
+    }
+
+
+def open_descriptors() -> list[str]:
+    return sorted(file.name for file in Path("/proc/self/fd").iterdir())
