@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["figures", "svg", "write_figures"]
+__all__ = ["figures", "plain", "svg", "write_figures"]
 
 _STYLE = {
     "font.family": "sans-serif",
@@ -93,26 +93,35 @@ def svg(figure: "Figure", name: str, chosen: Mapping[str, str]) -> str:
 _XLINK = 'xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink"'
 
 
-def write_figures(made: Mapping[str, "Figure"], folder: Path) -> list[Path]:
-    """Write figures as PNG on white into a folder; gives their paths. Their stand-in colours are gone afterwards."""
-    import matplotlib as mpl
+def plain(figure: "Figure") -> "Figure":
+    """Give a figure plain colours on white instead of the stand-ins, for PNG and notebooks; it is changed in place."""
     from matplotlib.colors import to_rgb
 
-    plain = {INK: "#1b1f24", MUTED: "#57606a", GRID: "#d8dee4", PAPER: "#ffffff"}
+    for artist in figure.findobj():
+        for kind in ("color", "edgecolor", "facecolor", "markeredgecolor", "markerfacecolor"):
+            get, put = getattr(artist, f"get_{kind}", None), getattr(artist, f"set_{kind}", None)
+            if get is None or put is None:
+                continue
+            for stand_in, color in _PLAIN.items():
+                if _same(get(), to_rgb(stand_in)):
+                    put(color)
+    figure.set_facecolor(_PLAIN[PAPER])
+    return figure
+
+
+_PLAIN = {INK: "#1b1f24", MUTED: "#57606a", GRID: "#d8dee4", PAPER: "#ffffff"}
+
+
+def write_figures(made: Mapping[str, "Figure"], folder: Path) -> list[Path]:
+    """Write figures as PNG on white into a folder; gives their paths. They are `plain` afterwards."""
+    import matplotlib as mpl
+
     folder.mkdir(parents=True, exist_ok=True)
     paths = []
     for name, figure in made.items():
-        for artist in figure.findobj():
-            for kind in ("color", "edgecolor", "facecolor", "markeredgecolor", "markerfacecolor"):
-                get, put = getattr(artist, f"get_{kind}", None), getattr(artist, f"set_{kind}", None)
-                if get is None or put is None:
-                    continue
-                for stand_in, color in plain.items():
-                    if _same(get(), to_rgb(stand_in)):
-                        put(color)
         path = folder / f"{name}.png"
         with mpl.rc_context(_STYLE):
-            figure.savefig(path, dpi=160, facecolor="#ffffff", metadata={"Software": None})
+            plain(figure).savefig(path, dpi=160, facecolor=_PLAIN[PAPER], metadata={"Software": None})
         paths.append(path)
     return paths
 
@@ -275,11 +284,12 @@ def _label_ends(axis: "Axes", ends: Mapping[str, tuple[float, float, str]]) -> N
                 places[end][0], moved = limit, True
         if not moved:
             break
+    shrink = {"shrinkA": 1, "shrinkB": 1}
     for (place, label, color), at in zip(places, wanted, strict=True):
         axis.annotate(
             label, (1.0, at), (1.035, place), xycoords="axes fraction", textcoords="axes fraction", color=color, va="center",
             fontsize=9, fontweight="bold", annotation_clip=False,
-            arrowprops={"arrowstyle": "-", "color": color, "linewidth": 0.6, "relpos": (0, 0.5), "shrinkA": 1, "shrinkB": 1, "alpha": 0.6},
+            arrowprops={"arrowstyle": "-", "color": color, "linewidth": 0.6, "alpha": 0.6, "relpos": (0, 0.5), **shrink},
         )  # fmt: skip
 
 
