@@ -56,12 +56,20 @@ def both(engine, one):
     return sim, real
 
 
+TRIES = 3
+"""A kernel that reclaims pages by itself (DAMON, kswapd) may unmap one in the middle of a run: a few faults more in 256,000."""
+
+
 def compare(engine, one):
     """Run both engines; tables and faults must be equal, or within the noise where only the whole machine can be read."""
-    sim, real = both(engine, one)
-    if real["status"] == "skipped":
-        return sim, real
-    assert real["status"] == "ok", real["error"]
+    for _ in range(TRIES):
+        sim, real = both(engine, one)
+        if real["status"] == "skipped":
+            return sim, real
+        assert real["status"] == "ok", real["error"]
+        assert real["minor_faults"] >= sim["minor_faults"], (sim, real)  # reclaim only ever adds
+        if real["minor_faults"] == sim["minor_faults"]:
+            break
     assert real["minor_faults"] == sim["minor_faults"], (sim, real)
     noise = real["page_table_noise_bytes"]
     if real["page_table_source"] == "VmPTE":
@@ -74,7 +82,7 @@ def compare(engine, one):
 def matrix():
     cells = list(itertools.product(MECHANISMS, SIZES, OFFSETS, (0.0, 1.0), COUNTS))
     if not os.environ.get("MSHARE_BENCH_FULL"):
-        cells = random.Random(20).sample(cells, 60)
+        cells = random.Random(20).sample(cells, 40)
     return cells
 
 
@@ -147,7 +155,7 @@ STOCK = (
     ("inherit", {}),
     ("inherit", {"memory": "shared"}),
 )
-RANDOM_TOUCHES = 3 << 20
+RANDOM_TOUCHES = (3 if os.environ.get("MSHARE_BENCH_FULL") else 1) << 20
 """Touches of a random cell over all processes, at most; and what its private copies may take in pages."""
 
 
@@ -185,7 +193,7 @@ def test_random_cells_of_every_stock_mechanism(engine, artefacts):
     seed = os.environ.get("MSHARE_BENCH_SEED") or datetime.date.today().isoformat()
     print("seed", seed)
     rng, ran, rows = random.Random(seed), 0, []
-    wanted = 200 if os.environ.get("MSHARE_BENCH_FULL") else 40
+    wanted = 200 if os.environ.get("MSHARE_BENCH_FULL") else 30
     for _ in range(4 * wanted):
         one = random_point(rng)
         sim, real = compare(engine, one)
