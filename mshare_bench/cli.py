@@ -1,57 +1,28 @@
 """The command line: `mshare-bench VERB ...`. Parses, calls, prints; a verb whose room is not installed is not there."""
 
+import argparse
 import dataclasses
 import importlib.util
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, redirect_stdout
+from collections.abc import Callable, Sequence
+from contextlib import redirect_stdout
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mshare_bench.errors import ConfigError, GuardError, MshareBenchError
+from mshare_bench.terminal import ArgumentParser, Output, console, listed, observed, one_line, share, write_arrow
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
-    import pyarrow as pa
-    from rich.console import Console
-
     from mshare_bench.config.request import Request
-    from mshare_bench.domain.cell import Cell
-    from mshare_bench.domain.ports import Tables
-    from mshare_bench.report.progress import Shown
-    from mshare_bench.study import Observer, Result
-    from mshare_bench.sweep.plan import Plan
+    from mshare_bench.study import Result
 
 __all__ = ["VERBS", "Output", "Verb", "main"]
 
 _PROGRAM = "mshare-bench"
 _GUARD_WORDS = "would fit"
-
-
-@dataclass(frozen=True, slots=True)
-class Output:
-    """How to print: `--json` leaves standard output to rows alone, `--quiet` says nothing but errors and rows."""
-
-    json: bool = False
-    quiet: bool = False
-
-    def say(self, text: str) -> None:
-        """A line for people."""
-        if not self.quiet and not self.json:
-            print(text)
-
-    def note(self, text: str) -> None:
-        """A line beside the results, on standard error."""
-        if not self.quiet:
-            print(text, file=sys.stderr)
-
-    def rows(self, table: "pa.Table | Sequence[dict[str, Any]]") -> None:
-        """Rows as a JSON array, one row a line."""
-        rows = table if isinstance(table, Sequence) else table.to_pylist()
-        print("[" + ",".join("\n" + json.dumps(row, allow_nan=False, default=str) for row in rows) + "\n]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,13 +62,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return _main(given)
     except MshareBenchError as error:
-        print(f"{_PROGRAM}: {_line(error)}", file=sys.stderr)
+        print(f"{_PROGRAM}: {one_line(error)}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
-        print(
-            f"{_PROGRAM}: interrupted; what finished is kept, the same command with its out= goes on", file=sys.stderr
-        )
+        kept = "; what finished is kept, the same command with its out= goes on" if given[:1] == ["run"] else ""
+        print(f"{_PROGRAM}: interrupted{kept}", file=sys.stderr)
         return 130
+    except SystemExit as done:  # argparse ends so after --help
+        return int(done.code or 0)
     except BrokenPipeError:  # whoever read us has gone; nothing more can be said
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
@@ -134,7 +106,7 @@ def _run(arguments: list[str], output: Output) -> int:
     from mshare_bench.study import run_request
 
     # What libraries print while cells run belongs beside the results, not among them.
-    with redirect_stdout(sys.stderr), _observed(output) as observer:
+    with redirect_stdout(sys.stderr), observed(output) as observer:
         result = run_request(request, observer)
     _print(result, output)
     return _exit_code(result)
@@ -152,40 +124,133 @@ def _plan(arguments: list[str], output: Output) -> int:
     else:
         from mshare_bench.report.plan import print_plan
 
-        print_plan(rows, _console())
+        print_plan(rows, console())
     return 0
 
 
 def _show(arguments: list[str], output: Output) -> int:
+    given = _parsed("show", arguments, lambda parser: parser.add_argument("store", help="folder of a run's results"))
     from mshare_bench.study import load
 
-    _print(load(_only(arguments, "show", "STORE")), output)
+    _print(load(given.store), output)
     return 0
 
 
 def _report(arguments: list[str], output: Output) -> int:
+    given = _parsed("report", arguments, lambda parser: parser.add_argument("store", help="folder of a run's results"))
     from mshare_bench.study import load, write_report
 
-    path = write_report(load(_only(arguments, "report", "STORE")).store)
+    path = write_report(load(given.store).store)
     output.say(str(path))
     if output.json:
         output.rows([{"report": str(path)}])
     return 0
 
 
+def _compare(arguments: list[str], output: Output) -> int:
+    def describe(parser: argparse.ArgumentParser) -> None:
+        parser.add_argument("first", help="before: a results folder, a sweep's id or a baseline's name")
+        parser.add_argument("second", help="after")
+        parser.add_argument("--across", default="", help="what may differ: hardware, kernel or facts, comma-separated")
+        parser.add_argument("--columns", default="", help="figures to compare, comma-separated; all by default")
+        parser.add_argument("--fail-if-worse", metavar="PERCENT", help="end with 4 where a figure is worse by more")
+
+    given = _parsed("compare", arguments, describe)
+    from mshare_bench.results.baseline import resolve
+    from mshare_bench.results.compare import compare
+
+    threshold = 0.0 if given.fail_if_worse is None else share("--fail-if-worse", given.fail_if_worse)
+    comparison = compare(
+        resolve(given.first), resolve(given.second), listed(given.across), listed(given.columns) or None
+    )
+    if output.json:
+        from mshare_bench.report.comparison import comparison_json
+
+        print(comparison_json(comparison))
+    elif not output.quiet:
+        from mshare_bench.report.comparison import print_comparison
+
+        print_comparison(comparison, (given.first, given.second), threshold, console())
+    return 4 if given.fail_if_worse is not None and comparison.worse(threshold) else 0
+
+
+def _baseline(arguments: list[str], output: Output) -> int:
+    def describe(parser: argparse.ArgumentParser) -> None:
+        parser.add_argument("action", choices=("save", "list"))
+        parser.add_argument("name", nargs="?", help="of the baseline, letters, digits, . _ and -")
+        parser.add_argument("store", nargs="?", help="folder of a run's results")
+        parser.add_argument("--replace", action="store_true", help="overwrite the baseline of that name")
+
+    given = _parsed("baseline", arguments, describe)
+    from mshare_bench.results.baseline import list_baselines, save_baseline
+
+    if given.action == "save":
+        if given.store is None:
+            raise ConfigError(f"baseline {' '.join(arguments)}: say {_PROGRAM} baseline save NAME STORE")
+        from mshare_bench.study import load
+
+        output.say(str(save_baseline(given.name, load(given.store).store, replace=given.replace)))
+        return 0
+    found = list_baselines()
+    if output.json:
+        output.rows([dataclasses.asdict(one) for one in found])
+    for one in found:
+        output.say(f"{one.name}  {one.rows} rows  {one.created}  {one.path}")
+    if not found:
+        output.note(f"no baselines; {_PROGRAM} baseline save NAME STORE makes one")
+    return 0
+
+
+def _audit(arguments: list[str], output: Output) -> int:
+    def describe(parser: argparse.ArgumentParser) -> None:
+        parser.add_argument(
+            "--pid", action="append", metavar="PID", help="a pid, or a pattern of names; again for more"
+        )
+        parser.add_argument("--cgroup", help="a cgroup and what is below it")
+        parser.add_argument("--all", action="store_true", help="all processes (the default)")
+        parser.add_argument("--top", default="15", metavar="N", help="rows of each table")
+        parser.add_argument(
+            "--arrow", metavar="FILE", help="objects to FILE, processes to one with -processes in its name"
+        )
+
+    given = _parsed("audit", arguments, describe)
+    if given.all and (given.pid or given.cgroup):
+        raise ConfigError(f"--all {' '.join(arguments)}: names some processes as well; say one or the other")
+    from mshare_bench.audit import audit_host
+    from mshare_bench.domain.units import parse_count
+
+    audit = audit_host(given.pid, given.cgroup, top=parse_count(given.top, "--top", at_least=1))
+    if given.arrow is not None:
+        path = Path(given.arrow)
+        write_arrow(path, audit.objects_table())
+        write_arrow(path.with_name(f"{path.stem}-processes{path.suffix}"), audit.processes_table())
+    if output.json:
+        print(json.dumps(audit.to_dict(), allow_nan=False, default=str))
+    elif not output.quiet:
+        from mshare_bench.audit.screen import render
+
+        render(audit, console())
+    return 0
+
+
 def _ui(arguments: list[str], _output: Output) -> int:
+    given = _parsed(
+        "ui", arguments, lambda parser: parser.add_argument("uri", nargs="?", help="folder, file or server")
+    )
     from mshare_bench.tracking.server import serve_ui
 
-    if len(arguments) > 1:
-        raise ConfigError(f"{_PROGRAM} ui {' '.join(arguments)}: say {_PROGRAM} ui [URI]")
-    return serve_ui(arguments[0] if arguments else None)
+    return serve_ui(given.uri)
 
 
 def _sync(arguments: list[str], output: Output) -> int:
+    def describe(parser: argparse.ArgumentParser) -> None:
+        parser.add_argument("store", help="folder of a run's results")
+        parser.add_argument("uri", nargs="?", help="tracking server; the one that the run named by default")
+
+    given = _parsed("sync", arguments, describe)
     from mshare_bench.study import sync
 
-    uri = arguments.pop() if len(arguments) == 2 else None
-    link = sync(_only(arguments, "sync", "STORE [URI]"), output.note, uri)
+    link = sync(given.store, output.note, given.uri)
     if link is None:
         return 1
     output.say(f"in MLflow: {link}")
@@ -195,17 +260,16 @@ def _sync(arguments: list[str], output: Output) -> int:
 
 
 def _doctor(arguments: list[str], output: Output) -> int:
+    _parsed("doctor", arguments, lambda _parser: None)
     from mshare_bench.real.doctor import examine
 
-    if arguments:
-        raise ConfigError(f"{arguments[0]}: doctor takes no argument")
-    findings = examine()
+    findings = [dataclasses.asdict(one) for one in examine()]
     if output.json:
-        output.rows([dataclasses.asdict(one) for one in findings])
-    else:
+        output.rows(findings)
+    elif not output.quiet:
         from mshare_bench.report.doctor import print_findings
 
-        print_findings([dataclasses.asdict(one) for one in findings], _console())
+        print_findings(findings, console())
     return 0
 
 
@@ -216,6 +280,9 @@ VERBS = {
     ),
     "show": Verb("STORE: the table of an earlier run", _show),
     "report": Verb("STORE: write its report.html again", _report, "mshare_bench.report.html"),
+    "compare": Verb("A B: what changed between two runs, and whether it is more than noise", _compare),
+    "baseline": Verb("save NAME STORE, or list: runs to hold later ones against", _baseline),
+    "audit": Verb("what this host duplicates right now, and what sharing would save", _audit, "mshare_bench.audit"),
     "doctor": Verb("what this machine can run, and how to get the rest", _doctor, "mshare_bench.real.doctor"),
     "ui": Verb("[URI]: the MLflow UI, on loopback", _ui, "mshare_bench.tracking.mlflow"),
     "sync": Verb("STORE [URI]: send to MLflow what is on disk only", _sync, "mshare_bench.tracking.mlflow"),
@@ -260,10 +327,12 @@ def _request(arguments: list[str], verb: str) -> "Request | None":
     )
 
 
-def _only(arguments: list[str], verb: str, what: str) -> str:
-    if len(arguments) != 1:
-        raise ConfigError(f"{_PROGRAM} {verb} {' '.join(arguments)}: say {_PROGRAM} {verb} {what}")
-    return arguments[0]
+def _parsed(
+    verb: str, arguments: list[str], describe: Callable[[argparse.ArgumentParser], object]
+) -> argparse.Namespace:
+    parser = ArgumentParser(prog=f"{_PROGRAM} {verb}", description=VERBS[verb].summary, allow_abbrev=False)
+    describe(parser)
+    return parser.parse_args(arguments)
 
 
 def _print(result: "Result", output: Output) -> None:
@@ -275,58 +344,10 @@ def _print(result: "Result", output: Output) -> None:
         return
     from mshare_bench.report.screen import print_results
 
-    print_results({"cells": cells}, _console())
+    print_results({"cells": cells}, console())
     print(f"results: {result.path}")
     if result.link:
         print(f"in MLflow: {result.link}")
-
-
-def _console() -> "Console":
-    from rich.console import Console
-
-    return Console()
-
-
-@contextmanager
-def _observed(output: Output) -> "Iterator[Observer]":
-    """Progress on standard error while the block runs."""
-    with ExitStack() as open_until_done:
-        yield _Watch(output, open_until_done)
-
-
-class _Watch:
-    """Shows how a run goes on; meets `study.Observer`."""
-
-    def __init__(self, output: Output, open_until_done: ExitStack) -> None:
-        self._output = output
-        self._open = open_until_done
-        self._shown: Shown | None = None
-
-    def planned(self, plan: "Plan", todo: "Sequence[Cell]", path: "Path") -> None:
-        """Open the bar."""
-        done = len(plan.cells) - len(todo)
-        if done:
-            self.note(f"{path}: {done} of {len(plan.cells)} cells are done")
-        if not self._output.quiet:
-            from mshare_bench.report.progress import progress
-
-            self._shown = self._open.enter_context(progress(len(todo)))
-
-    def finished(self, tables: "Tables") -> None:
-        """Move it on, and tell at once what failed."""
-        if self._shown is not None:
-            self._shown.advance(tables)
-
-    def note(self, message: str) -> None:
-        """A line above it."""
-        if self._shown is not None:
-            self._shown.note(message)
-        else:
-            self._output.note(message)
-
-
-def _line(error: BaseException) -> str:
-    return " ".join(str(error).split())
 
 
 def _exit_code(result: "Result") -> int:

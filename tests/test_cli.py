@@ -7,11 +7,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pyarrow.compute as pc
 import pytest
 
 from mshare_bench.cli import VERBS, main
 from mshare_bench.mechanisms.registry import mechanisms
+from mshare_bench.results.store import Store
 from mshare_bench.study import load
+from tests.requirements import require
 
 pytestmark = pytest.mark.usefixtures("own_folder")
 
@@ -252,6 +255,86 @@ def test_interrupt_keeps_what_finished(
     monkeypatch.undo()
     assert main(command) == 0
     assert load(tmp_path / "o").statuses == {"ok": 4}
+
+
+def test_refused_by_the_guard(capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["run", "mechanism=shmem", "processes=4000000", "region=1GiB", "tracking=none", "--json"]
+    assert main([*command, "engine=real"]) == 3
+    (row,) = json.loads(capsys.readouterr().out)
+    assert row["status"] == "skipped" and "would fit" in row["error"]
+    assert main([*command, "engine=both"]) == 1  # the prediction ran
+
+
+def test_plan_runs_nothing_and_says_why(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    command = ["-m", "mechanism=shmem,mshare", "processes=1,2", "tracking=none", f"out={tmp_path}/o"]
+    assert {row["why"] for row in json_rows(capsys, "plan", *command)} == {"new"}
+    assert not (tmp_path / "o").exists()
+    json_rows(capsys, "run", "mechanism=shmem", *command[2:], "-m")
+    rows = json_rows(capsys, "plan", *command)
+    assert {(row["mechanism"], row["state"]) for row in rows} == {("shmem", "done"), ("mshare", "runs")}
+    assert main(["plan", *command]) == 0
+    assert "4 cells: 2 would run" in capsys.readouterr().out
+
+
+def test_compare_and_baseline(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    main(["run", "mechanism=shmem", "processes=10", "tracking=none", f"out={tmp_path}/before", "--quiet"])
+    cells = load(tmp_path / "before").cells
+    position = cells.schema.get_field_index("page_table_bytes")
+    grown = pc.multiply(cells["page_table_bytes"], 2)
+    with Store.create(tmp_path / "after", "after") as store:
+        store.append({"cells": cells.set_column(position, cells.schema.field(position), grown)})
+    assert main(["baseline", "save", "good", f"{tmp_path}/before"]) == 0
+    assert [row["name"] for row in json_rows(capsys_cleared(capsys), "baseline", "list")] == ["good"]
+    assert main(["compare", "good", f"{tmp_path}/after"]) == 0
+    assert "worse" in capsys.readouterr().out
+    assert main(["compare", "good", f"{tmp_path}/after", "--fail-if-worse", "5%", "--quiet"]) == 4
+    assert main(["compare", "good", f"{tmp_path}/after", "--fail-if-worse", "150%", "--quiet"]) == 0
+    assert main(["compare", "good", f"{tmp_path}/before", "--fail-if-worse", "0", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["only_first"] == 0
+
+
+def capsys_cleared(capsys: pytest.CaptureFixture[str]) -> pytest.CaptureFixture[str]:
+    capsys.readouterr()
+    return capsys
+
+
+def test_report_is_written_again(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    main(["run", "mechanism=shmem", "processes=1,10", "-m", "tracking=none", f"out={tmp_path}/o", "--quiet"])
+    assert not (tmp_path / "o" / "report.html").exists()
+    assert main(["report", f"{tmp_path}/o"]) == 0
+    assert capsys.readouterr().out.strip() == f"{tmp_path}/o/report.html"
+    assert "<html" in (tmp_path / "o" / "report.html").read_text()
+
+
+def test_audit_of_this_process(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    require("kernel", Path("/proc/self/pagemap").exists(), "this kernel shows no pagemap")
+    assert main(["audit", "--pid", str(os.getpid()), "--arrow", f"{tmp_path}/a.arrow", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)
+    assert {path.name for path in tmp_path.glob("*.arrow")} == {"a.arrow", "a-processes.arrow"}
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["show"], ["show", "a", "b"], ["report"], ["sync"], ["doctor", "x"], ["ui", "a", "b"], ["compare", "a"],
+        ["compare", "nowhere", "neither"], ["compare", "a", "b", "--fail-if-worse", "much"], ["baseline", "save", "x"],
+        ["baseline", "drop"], ["audit", "--all", "--pid", "1"], ["audit", "--pid", "no-such-name-*"], ["audit", "--top", "0"],
+    ],
+    ids=" ".join,
+)  # fmt: skip
+def test_bad_arguments(capsys: pytest.CaptureFixture[str], arguments: list[str]) -> None:
+    assert main(arguments) == 2
+    output = capsys.readouterr()
+    assert output.out == "" and len(output.err.splitlines()) == 1
+
+
+@pytest.mark.parametrize("verb", sorted(VERBS))
+def test_help_of_every_verb(capsys: pytest.CaptureFixture[str], verb: str) -> None:
+    assert main([verb, "--help"]) == 0
+    assert capsys.readouterr().out
 
 
 def test_hydra_answers_for_itself(capsys: pytest.CaptureFixture[str]) -> None:
