@@ -214,8 +214,7 @@ class Composer:
             raise ConfigError(_one_line(error)) from error
         assert isinstance(tree, dict)
         multirun = str(tree.pop("hydra").get("mode")).endswith("MULTIRUN")
-        points = tree.get("points")
-        if points is not None:  # they may name where-and-how keys, which are settled by now
+        if isinstance(tree.get("points"), list):  # they may name where-and-how keys, which are settled by now
             tree["points"] = OmegaConf.to_container(config.points, resolve=True)
         values = dict(flatten(tree))
         interpolated = any(isinstance(value, str) and "${" in value for value in values.values())

@@ -16,6 +16,13 @@ from mshare_bench.errors import ConfigError
 __all__ = ["Fit", "PointSet", "Request", "Shape", "candidates", "read_request"]
 
 
+_SECTIONS = ("workload.", "mechanism.", "access.", "cost.")
+"""Sections whose keys can be an axis; what has none of such a name says so itself."""
+
+_POINT_KEYS = ("fit", "extrapolated")
+"""What a set of points can say beside coordinates."""
+
+
 @dataclass(frozen=True, slots=True)
 class Fit:
     """Real processes that this machine can hold: the largest count, at most `wanted`; None for as many as fit."""
@@ -175,6 +182,11 @@ def _point_set(
     named: Mapping[str, Override],
     mechanism_named: bool,
 ) -> PointSet:
+    for key, value in point.items():
+        if key not in _POINT_KEYS and not _can_be_axis(key):
+            raise ConfigError(
+                f"points: {key}={value}: no key of a point; {near(key, MULTIRUN_ONLY.union(_POINT_KEYS))}"
+            )
     own = {key: value for key, value in point.items() if key not in named and key != "fit"}  # the user's word counts
     fit = bool(point.get("fit")) and "processes" not in named
     wanted = own.get("processes")
@@ -202,11 +214,15 @@ def _configured_axes(
     for key, value in values.items():
         if key.startswith("sweep.axes."):
             name = key.removeprefix("sweep.axes.")
-            if name.partition(".")[0] not in MULTIRUN_ONLY:
+            if not _can_be_axis(name):
                 raise ConfigError(f"{key}={value}: {name} can't be an axis; {near(name, MULTIRUN_ONLY)}")
             if name not in named:
                 found.append((name, _axis_values(name, value) or (value,)))
     return tuple(found)
+
+
+def _can_be_axis(key: str) -> bool:
+    return key in MULTIRUN_ONLY or key.startswith(_SECTIONS)
 
 
 def _axis_values(key: str, value: Any) -> tuple[Any, ...] | None:

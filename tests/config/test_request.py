@@ -213,3 +213,23 @@ def test_shapes_that_are_none(override: str) -> None:
 def test_conditions_are_written_as_they_are() -> None:
     request = read_request(["mechanism=shmem", "sweep.where=processes*region<=64GiB and mechanism != 'thp'"])
     assert request.shape.where == "processes*region<=64GiB and mechanism != 'thp'"
+
+
+@pytest.mark.parametrize(
+    ("points", "named"),
+    [
+        ("points: []", "points=[]"),
+        ("points: 3", "points=3"),
+        ("points: [{}]", "points="),
+        ("points: [{proceses: 3}]", "did you mean processes?"),
+        ("points: [{processes: 3, out: x}]", "out=x"),
+        ("points: [{processes: [], mechanism: shmem}]", "processes=[]"),
+        ("points: [{processes: many, fit: true}]", "real.processes=many"),
+    ],
+)
+def test_points_that_are_none(tmp_path: Path, points: str, named: str) -> None:
+    (tmp_path / "experiment").mkdir()
+    (tmp_path / "experiment" / "mine.yaml").write_text(f"# @package _global_\n{points}\n")
+    with pytest.raises(ConfigError) as caught:
+        read_request(["experiment=mine"], config_dir=str(tmp_path))
+    assert named in str(caught.value)
