@@ -180,6 +180,7 @@ class RealEngine:
             traits,
             _SPAWN[backed[0].recipe.spawn],
             one_by_one=windows or not there or shared or traits.one_mm,
+            system_wide=shared,
             cgroup=group.procs,
             oom_kills=group.oom_kills,
             parallel=self._options.parallel,

@@ -58,7 +58,7 @@ class Measurement:
     vm_pte_bytes
         `VmPTE` over all address spaces after touch, less what they are without the regions.
     page_tables_bytes
-        The same by the machine's `PageTables`; None where it can't be read.
+        The same by the machine's `PageTables`; None where it was not asked for or can't be read.
     data_bytes, metadata_bytes
         The data in all its copies; what KSM keeps beside it. None where it was not read.
     parent_faults
@@ -92,6 +92,7 @@ def measure(
     spawn: Spawn,
     *,
     one_by_one: bool,
+    system_wide: bool,
     cgroup: Path | None = None,
     oom_kills: Callable[[], int | None] = lambda: None,
     parallel: int | None = None,
@@ -104,6 +105,8 @@ def measure(
     one_by_one
         Whether one process touches after the other, because the counts depend on the order: data that is not there beforehand,
         tables that all share.
+    system_wide
+        Whether to read the machine's `PageTables` too, which means waiting until it stands still.
     cgroup, oom_kills
         The `procs` file of the cgroup that the agents join, and how many of its processes the OOM killer took so far.
 
@@ -141,7 +144,7 @@ def measure(
         result.phases["launch"] = _times(tree.launch()[:agents])
         tree.run("populate", agents, agents + 1, parallel=1)
         pids = [int(pid) for pid in (tree.pids[:agents] if spawn == Spawn.FORK else tree.pids[:1])]
-        before, all_before = _vm_pte(pids), _settled()
+        before, all_before = _vm_pte(pids), _settled() if system_wide else None
         result.phases["attach"] = _times(tree.run("attach", 0, agents))
         with _page_faults(pids if traits.link else []) as linked:
             written = tree.run("write", 0, agents, parallel=touching)
@@ -150,7 +153,7 @@ def measure(
             result.linking_faults = linked[0] - int(written["minor_faults"].sum() + read["minor_faults"].sum())
         if traits.merged:
             wait_until_merged(timeout)
-        after, all_after = _vm_pte(pids), _settled()
+        after, all_after = _vm_pte(pids), _settled() if system_wide else None
         if all_before is not None and all_after is not None:
             result.page_tables_bytes = all_after - all_before
         # The populator is a child as well: it holds its share of what is inherited.
