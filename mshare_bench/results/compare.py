@@ -7,8 +7,10 @@ Rows pair by `point`, engine and host, simulated ones by cost profile too. Times
 tests by Benjamini and Hochberg); a figure that all repeats of a side agree on, as byte counts do, is compared as it is.
 """
 
+import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -213,7 +215,7 @@ def _judged(pairs: Sequence[_Both]) -> tuple[list[Difference], int]:
 def _exact(pair: _Both) -> Difference:
     before, after = pair.first[0], pair.second[0]
     change = after / before - 1 if before else 0.0 if not after else None
-    return _difference(pair, change, None, None, None, float(np.sign(after - before)), exact=True)
+    return _difference(pair, change, None, None, None, float((after > before) - (after < before)), exact=True)
 
 
 def _difference(
@@ -225,8 +227,8 @@ def _difference(
     effect: float,
     exact: bool = False,
 ) -> Difference:
-    better = schema("cells").field(pair.column).metadata[b"better"].decode()
-    first, second = float(np.median(pair.first)), float(np.median(pair.second))
+    better = _better(pair.column)
+    first, second = statistics.median(pair.first), statistics.median(pair.second)
     if not exact and p is None:
         verdict = "unclear"
     elif first == second or abs(second - first) <= pair.noise or (p is not None and p >= 1 - CONFIDENCE):
@@ -251,8 +253,14 @@ def _difference(
     )
 
 
+@cache
 def _unit(column: str) -> str:
     return str(schema("cells").field(column).metadata[b"unit"].decode())
+
+
+@cache
+def _better(column: str) -> str:
+    return str(schema("cells").field(column).metadata[b"better"].decode())
 
 
 def _known(value: float) -> float | None:
