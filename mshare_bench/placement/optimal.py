@@ -7,6 +7,7 @@ fixed cost.
 """
 
 import time
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -28,6 +29,10 @@ __all__ = ["Optimum", "lower_bound", "optimize", "read_solution", "solve_program
 _NEAR = 2
 """Nodes to which private memory may spill in the first, smaller program; most often it needs no more."""
 
+_SMALL = 2_000
+"""Columns up to which the program is solved without a heuristic's cost to stay below."""
+
+_LARGEST_GAP = 1e-3
 _DIRECT = 15_000
 _LARGEST = 400_000
 """Columns up to which the program is solved as it is, and up to which it is solved at all."""
@@ -115,12 +120,23 @@ def optimize(problem: Problem, *, time_limit: float = 60.0, gap: float = 1e-6, s
 def _solve_directly(problem: Problem, time_limit: float, gap: float, seed: int, started: float) -> Optimum:
     bound, fixed = 0.0, fixed_cost(problem)
     best: Optimum | None = None
+    start: Optimum | None = None
+    if _columns(problem) > _SMALL:
+        with suppress(PlacementError):
+            start = _result(problem, improve(problem, restarts=1, seed=seed), fixed, gap, "heuristic", started)
+    if start is not None and start.cost.variable > 0:
+        # `gap` is of the whole cost, the program's own of the part that can change.
+        gap_of_program = min(max(gap * start.cost.total / start.cost.variable, gap), _LARGEST_GAP)
+    else:
+        gap_of_program = gap
     for near in (_NEAR, None):
         program = make_program(problem, near=near, ordered=True)
+        if start is not None:
+            program.limit(start.cost.variable * (1 + 1e-6) + 1e-9 * fixed)
         left = time_limit - (time.monotonic() - started)
         if left <= 0:
             break
-        solved = solve_program(program, left, gap)
+        solved = solve_program(program, left, gap_of_program)
         if not solved.feasible:
             raise PlacementError(_infeasible(problem))
         bound = max(bound, solved.bound)

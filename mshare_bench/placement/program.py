@@ -87,6 +87,11 @@ class Program:
         self.low.append(low)
         self.high.append(high)
 
+    def limit(self, most: float) -> None:
+        """Ask for a cost of at most so many ns per second."""
+        scale = max(most, 1.0)
+        self.row([(column, cost / scale) for column, cost in enumerate(self.cost)], -np.inf, most / scale)
+
     def matrix(self) -> "csr_array[Any, tuple[int, int]]":
         """Give the rows' factors."""
         from scipy.sparse import csr_array
