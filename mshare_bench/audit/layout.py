@@ -7,6 +7,7 @@ the same lines but for the addresses: layouts and line ends that were seen befor
 from collections import OrderedDict
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +23,10 @@ NO_TABLES = 3
 # From this many tables on, a mapping is looked at by itself instead of together with its neighbours.
 _LARGE = 16
 _KEPT = 128
+_VVAR, _VDSO = 1, 2
+
+# What the end of a line says: object, offset, leaf level, whether huge pages deposit a table, protection, special mapping.
+_Tail: TypeAlias = tuple[int, int, int, bool, int, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +68,8 @@ class Layout:
         Read 1, write 2, execute 4, shared 8.
     hidden
         Whether the kernel leaves the mapping out of pagemap (``[vvar]``); devices may be as well.
+    vdso
+        Whether it is the code that reads what ``[vvar]`` holds.
     numbers
         The objects, private memory left out.
     parts
@@ -79,6 +86,7 @@ class Layout:
     deposits: NDArray[np.bool_]
     protection: NDArray[np.int64]
     hidden: NDArray[np.bool_]
+    vdso: NDArray[np.bool_]
     numbers: frozenset[int]
     parts: tuple[Part, ...]
     wide: bool
@@ -90,7 +98,7 @@ class Layouts:
     def __init__(self, objects: Objects, geometry: Geometry) -> None:
         self._objects = objects
         self._spans = geometry.spans
-        self._tails: dict[tuple[bytes, int], tuple[int, int, int, bool, int, bool]] = {}
+        self._tails: dict[tuple[bytes, int], _Tail] = {}
         self._kept: OrderedDict[tuple[bytes, int], Layout] = OrderedDict()
 
     def layout(self, text: bytes, pid: int) -> Layout:
@@ -109,7 +117,7 @@ class Layouts:
 
     def _parse(self, text: bytes, namespace: int, pid: int) -> Layout:
         bounds: list[tuple[int, int]] = []
-        rows: list[tuple[int, int, int, bool, int, bool]] = []
+        rows: list[_Tail] = []
         for line in text.splitlines():
             where, _, tail = line.partition(b" ")
             first, _, last = where.partition(b"-")
@@ -133,13 +141,14 @@ class Layouts:
             leaf,
             columns[:, 3] != 0,
             columns[:, 4],
-            columns[:, 5] != 0,
+            columns[:, 5] == _VVAR,
+            columns[:, 5] == _VDSO,
             frozenset(number.tolist()) - {PRIVATE},
             self._plan(bounds, rows),
             bool(len(end)) and int(end[-1]) > 1 << 47,
         )
 
-    def _tail(self, tail: bytes, namespace: int, pid: int) -> tuple[int, int, int, bool, int, bool]:
+    def _tail(self, tail: bytes, namespace: int, pid: int) -> _Tail:
         # rw-s 00000000 00:01 25                         /memfd:buffers (deleted)
         fields = tail.decode("utf-8", "replace").split(None, 4)
         permissions, offset, device, inode = fields[:4]
@@ -151,15 +160,13 @@ class Layouts:
         if identity.kind is Kind.MSHARE:
             leaf = NO_TABLES
         protection = sum(1 << bit for bit, letter in enumerate("rwxs") if permissions[bit] == letter)
-        return number, int(offset, 16), leaf, number == PRIVATE, protection, path.startswith("[vvar")
+        return number, int(offset, 16), leaf, number == PRIVATE, protection, _special(path)
 
-    def _plan(
-        self, bounds: list[tuple[int, int]], rows: list[tuple[int, int, int, bool, int, bool]]
-    ) -> tuple[Part, ...]:
+    def _plan(self, bounds: list[tuple[int, int]], rows: list[_Tail]) -> tuple[Part, ...]:
         span = self._spans[0]
         parts: list[Part] = []
         small: tuple[int, int] | None = None
-        for (start, end), (number, offset, _leaf, _deposits, _protection, _hidden) in zip(bounds, rows, strict=True):
+        for (start, end), (number, offset, *_) in zip(bounds, rows, strict=True):
             if end - start < _LARGE * span:
                 small = (small[0] if small else start, end)
                 continue
@@ -172,6 +179,10 @@ class Layouts:
         if small:
             parts.append(Part(*small, None, 0))
         return tuple(parts)
+
+
+def _special(path: str) -> int:
+    return _VVAR if path.startswith("[vvar") else _VDSO if path == "[vdso]" else 0
 
 
 def _ipc_namespace(pid: int) -> int:

@@ -175,7 +175,8 @@ def _cut_points(start: _Ints, end: _Ints, mapped: Mapped, span: int) -> _Ints:
         return start
     points = [start, _multiples(start, end, span)]
     phase = (mapped.start - mapped.offset) % span
-    odd = (mapped.number != PRIVATE) & (phase != 0) & (mapped.end - mapped.start > span)
+    last = mapped.offset + mapped.end - mapped.start - 1
+    odd = (mapped.number != PRIVATE) & (phase != 0) & (mapped.offset // span != last // span)
     if odd.any():
         phase = phase[odd]
         points.append(_multiples(mapped.start[odd] - phase, mapped.end[odd] - phase, span, phase))

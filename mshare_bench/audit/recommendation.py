@@ -52,7 +52,8 @@ def recommend(audit: Audit) -> tuple[Recommendation, ...]:
     keeps up with it.
     """
     ways = [way for way in (_hugetlb(audit), _thp(audit), _one_process(audit), _mshare(audit), _flag(audit)) if way]
-    most = max((way.saves_bytes or 0 for way in ways), default=0)
+    # One process in place of many is a rewrite: it is shown, but nobody is told to start there.
+    most = max((way.saves_bytes or 0 for way in ways if way.action != "one_process"), default=0)
     nothing = _nothing(audit, most)
     if most < SMALL * audit.memory_bytes:
         return nothing, *sorted(ways, key=_saved)

@@ -12,7 +12,7 @@ import numpy as np
 
 from mshare_bench.audit.address_spaces import Candidate, cgroup_of, read_candidate
 from mshare_bench.audit.frames import Frames
-from mshare_bench.audit.hidden import hidden_tables
+from mshare_bench.audit.hidden import clock_read, hidden_tables
 from mshare_bench.audit.layout import Layout, Layouts
 from mshare_bench.audit.objects import Filesystems, Objects
 from mshare_bench.audit.pieces import cut, largest_batch
@@ -190,7 +190,7 @@ class Session:
         for space, row in zip(batch, row_of, strict=True):
             missing = space.vmpte_bytes // self.geometry.page - totals[row]
             if (row, missing) not in hidden:
-                hidden[row, missing] = self._hidden(*read[row], missing)
+                hidden[row, missing] = self._hidden(space.group[0].pid, *read[row], missing)
             found = hidden[row, missing]
             if missing and not final and (missing < 0 or self._doubtful(space, explained=bool(found))):
                 space.attributed = totals[row]
@@ -220,12 +220,13 @@ class Session:
         now = read_candidate(space.group[0].pid)
         return now is None or now.vmpte_bytes != space.vmpte_bytes
 
-    def _hidden(self, layout: Layout, population: Population, missing: int) -> list[tuple[int, int, int]]:
+    def _hidden(self, pid: int, layout: Layout, population: Population, missing: int) -> list[tuple[int, int, int]]:
         """Tables that no page shows but that mappings hidden by the kernel explain, where that is exact."""
         if missing <= 0:
             return []
         pieces = cut([(layout, population)], self.geometry)
-        return hidden_tables(layout, pieces, missing, self.objects, self.geometry)
+        clock = clock_read(pid, layout)
+        return hidden_tables(layout, pieces, missing, self.objects, self.geometry, clock_read=clock)
 
     def _again(self, space: Space) -> Space | None:
         """Read an address space thoroughly until it stands still."""
