@@ -100,7 +100,7 @@ class ScanBuffer:
 class Pagemap:
     """The open ``pagemap`` of one process, read as a file: the way of kernels without `PAGEMAP_SCAN`."""
 
-    __slots__ = ("page", "descriptor")
+    __slots__ = ("descriptor", "page")
 
     #: Whether ranges tell huge pages from small ones.
     tells_huge = False
