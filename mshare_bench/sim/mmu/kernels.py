@@ -31,7 +31,9 @@ TABLES = 8  # four places per level, PTE first
 COUNTERS = TABLES + 20
 
 _BLOCK = 256
-_GROUP = 8  # accesses that are compared at once: on one page, or one line, only the first of them does anything
+# Accesses that are compared at once: where all are on one line (or page), only the first of them does anything.
+_GROUP = 8
+_PAGE_GROUP = 4 * _GROUP
 _AHEAD = 8  # accesses between the fetch of a row and its use
 _SLICE_HASH = 0x9E3779B1
 
@@ -105,6 +107,15 @@ def _refer(lanes: Any, plan: Any, core: int, l3: int, line: int) -> int:
 
 
 @njit(nogil=True, inline="always", error_model="numpy")  # type: ignore[untyped-decorator]
+def _one_page(addresses: Any, begin: int) -> bool:
+    """Whether a page group of addresses is on one page of 4 KiB; its end is looked at first, to give up early."""
+    for group in (3, 2, 1, 0):
+        if not agree(addresses, begin + group * _GROUP, begin, 12):
+            return False
+    return True
+
+
+@njit(nogil=True, inline="always", error_model="numpy")  # type: ignore[untyped-decorator]
 def _fetch(lanes: Any, plan: Any, l3: int, line: int) -> None:
     """Have the host fetch the row of the L3 that a coming reference will look at: the one array larger than its caches."""
     above = line >> plan.l3_bits
@@ -149,9 +160,9 @@ def _consume_tlbs(
     l1_base, stlb_base = core + plan.l1_base, core + plan.stlb_base
     l1_huge, stlb_huge = core + plan.l1_huge, core + plan.stlb_huge
     l1_misses = walks = huge_l1_misses = huge_walks = 0
-    for begin in range(0, count, _GROUP):
-        end = min(begin + _GROUP, count)
-        if end - begin == _GROUP and agree(addresses, begin, 12):
+    for begin in range(0, count, _PAGE_GROUP):
+        end = min(begin + _PAGE_GROUP, count)
+        if end - begin == _PAGE_GROUP and _one_page(addresses, begin):
             end = begin + 1  # the others are on the page that is then the newest
         for k in range(begin, end):
             address = addresses[k]
@@ -209,7 +220,7 @@ def _consume_everything(
     same_line = 0
     for begin in range(0, count, _GROUP):
         end = min(begin + _GROUP, count)
-        if end - begin == _GROUP and agree(addresses, begin, 6):
+        if end - begin == _GROUP and agree(addresses, begin, begin, 6):
             end = begin + 1
             same_line += _GROUP - 1
         for k in range(begin, end):

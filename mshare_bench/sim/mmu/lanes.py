@@ -99,9 +99,9 @@ def fetch_row(typingctx: Any, lanes: Any, start: Any) -> Any:  # noqa: ARG001 - 
 
 
 @intrinsic  # type: ignore[untyped-decorator]
-def agree(typingctx: Any, values: Any, start: Any, bits: Any) -> Any:  # noqa: ARG001 - as above
-    """Whether the eight 64-bit values from `start` are equal above their lowest `bits` bits."""
-    signature = types.boolean(values, types.int64, types.int64)
+def agree(typingctx: Any, values: Any, start: Any, like: Any, bits: Any) -> Any:  # noqa: ARG001 - as above
+    """Whether the eight 64-bit values from `start` equal the one at `like` above their lowest `bits` bits."""
+    signature = types.boolean(values, types.int64, types.int64, types.int64)
     vector = ir.VectorType(_I64, 8)
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
@@ -117,9 +117,9 @@ def agree(typingctx: Any, values: Any, start: Any, bits: Any) -> Any:  # noqa: A
                 builder.insert_element(undefined, value, ir.Constant(_I32, 0)), undefined, zeros
             )
 
-        first = builder.shuffle_vector(loaded, undefined, zeros)
-        limit = builder.shl(ir.Constant(_I64, 1), args[2])
-        apart = builder.icmp_unsigned(">=", builder.xor(loaded, first), splat(limit))
+        model = splat(builder.load(builder.gep(data, [args[2]])))
+        limit = builder.shl(ir.Constant(_I64, 1), args[3])
+        apart = builder.icmp_unsigned(">=", builder.xor(loaded, model), splat(limit))
         return builder.icmp_unsigned("==", builder.bitcast(apart, ir.IntType(8)), ir.Constant(ir.IntType(8), 0))
 
     return signature, codegen

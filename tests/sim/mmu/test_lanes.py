@@ -59,12 +59,13 @@ def test_eight_values_agree_above_some_bits() -> None:
     from numba import njit
 
     @njit  # type: ignore[untyped-decorator]
-    def eight(values: Any, start: int, bits: int) -> Any:
-        return agree(values, start, bits)
+    def eight(values: Any, start: int, like: int, bits: int) -> Any:
+        return agree(values, start, like, bits)
 
     values = np.array([99, *range(4096, 4096 + 64, 8), 1 << 40], np.int64)
-    assert eight(values, 1, 6)
-    assert not eight(values, 1, 5)
-    assert not eight(values, 0, 12)  # begins one early
-    assert not eight(values, 2, 12)  # ends one late
-    assert eight(values, 2, 41)
+    assert eight(values, 1, 1, 6)
+    assert not eight(values, 1, 1, 5)
+    assert not eight(values, 0, 1, 12)  # begins one early
+    assert not eight(values, 2, 2, 12)  # ends one late
+    assert eight(values, 2, 2, 41)
+    assert not eight(values, 1, 0, 12)  # agree with each other, not with the one asked for
