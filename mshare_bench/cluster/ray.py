@@ -1,4 +1,8 @@
-"""The Ray executor: batches sized by what they are estimated to take stream to the workers and back."""
+"""The Ray executor: batches sized by what they are estimated to take stream to the workers and back.
+
+Simulated cells run on every CPU of the cluster. Real ones run on this machine, one at a time, in an actor of their own that
+keeps the engine (and what it has measured of the machine) from cell to cell.
+"""
 
 import math
 from collections import deque
@@ -8,8 +12,8 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from mshare_bench.cluster.batch import SIMULATED_BATCH, batches, failed, run_batch
+from mshare_bench.cluster.connect import joined_ray, local_ray
 from mshare_bench.cluster.estimate import serial_seconds
-from mshare_bench.cluster.local_ray import REAL_RESOURCE, local_ray
 from mshare_bench.cluster.stamp import Where
 from mshare_bench.domain.cell import Cell
 from mshare_bench.domain.ports import Engine, Tables
@@ -43,15 +47,14 @@ class _Batch:
 class RayExecutor:
     """Runs cells through Ray.
 
-    Simulated cells run on every CPU, real ones one at a time per machine. A batch whose worker dies is tried again, three times
-    in all; then its cells are `failed` rows that say why.
+    A batch whose worker dies is tried again, in halves, three times in all; then its cells are `failed` rows that say why.
 
     Parameters
     ----------
     options
         Which cluster.
     where
-        Reads this machine's environment.
+        Reads the environment of the machine that it is called on; must be importable there.
     """
 
     name = "ray"
@@ -62,32 +65,41 @@ class RayExecutor:
         self._started = ExitStack()
 
     def run(self, cells: Sequence[Cell], engines: Mapping[str, Engine]) -> Iterator[Tables]:
-        """Run every cell; tables come back batch by batch as they are done."""
-        ray = self._started.enter_context(local_ray())
-        where = self._where()
-        cpus = int(ray.cluster_resources().get("CPU", 1))
-        held = {name: ray.put(engine) for name, engine in engines.items()}
-        run = ray.remote(_remote_batch)
-        waiting = deque(_Batch(engine, batch) for engine, batch in batches(cells, _batch_size(cells, engines, cpus)))
+        """Run every cell; tables come back batch by batch as they are done.
+
+        Raises
+        ------
+        CapabilityError
+            When Ray does not start here.
+        ConfigError
+            When nothing answers at the cluster's address.
+        """
+        address = self._options.address
+        ray = self._started.enter_context(local_ray() if address is None else joined_ray(address))
+        cpus = max(1, int(ray.cluster_resources().get("CPU", 1)))
+        queues: dict[bool, deque[_Batch]] = {False: deque(), True: deque()}
+        for engine, stretch in batches(cells, _batch_size(cells, engines, cpus)):
+            queues[engine != "sim"].append(_Batch(engine, stretch))
+        submit = _Submit(ray, engines, self._where, self._where() if address is None else None)
         flying: dict[Any, _Batch] = {}
-        while waiting or flying:
-            while waiting and len(flying) < cpus * _IN_FLIGHT_PER_CPU:
-                batch = waiting.popleft()
-                resources = {} if batch.engine == "sim" else {REAL_RESOURCE: 1}
-                task = run.options(num_cpus=1, resources=resources, max_retries=0)
-                flying[task.remote(batch.cells, held[batch.engine], where)] = batch
+        while flying or any(queues.values()):
+            for real, queue in queues.items():
+                most = 1 if real else cpus * _IN_FLIGHT_PER_CPU
+                while queue and sum((one.engine != "sim") == real for one in flying.values()) < most:
+                    batch = queue.popleft()
+                    flying[submit(batch)] = batch
             done, _ = ray.wait(list(flying), num_returns=1)
             for reference in done:
                 batch = flying.pop(reference)
                 try:
                     yield ray.get(reference)
                 except ray.exceptions.RayError as error:
-                    again = self._again(batch, error, waiting)
-                    if again is not None:
-                        yield again
+                    given_up = self._again(batch, error, queues[batch.engine != "sim"])
+                    if given_up is not None:
+                        yield given_up
 
     def close(self) -> None:
-        """Put Ray away."""
+        """Put Ray away, or leave the cluster."""
         self._started.close()
 
     def _again(self, batch: _Batch, error: Exception, waiting: "deque[_Batch]") -> Tables | None:
@@ -101,8 +113,45 @@ class RayExecutor:
         return None
 
 
-def _remote_batch(cells: tuple[Cell, ...], engine: Engine, where: Where) -> Tables:
-    return run_batch(cells, engine, where)
+class _Submit:
+    """Hands batches to Ray: simulated ones to its workers, real ones to one actor on this machine."""
+
+    def __init__(self, ray: Any, engines: Mapping[str, Engine], where: Callable[[], Where], here: Where | None) -> None:
+        self._ray = ray
+        self._engines = engines
+        self._held = ray.put(engines["sim"]) if "sim" in engines else None
+        # On this machine alone all workers share what was read once; elsewhere each machine reads its own.
+        self._where = here or where
+        self._task = ray.remote(_run).options(num_cpus=1, max_retries=0)
+        self._actor: Any = None
+
+    def __call__(self, batch: _Batch) -> Any:
+        if batch.engine == "sim":
+            return self._task.remote(batch.cells, self._held, self._where)
+        if self._actor is None:
+            self._actor = self._pinned()
+        return self._actor.run.remote(batch.cells, self._where)
+
+    def _pinned(self) -> Any:
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+        here = NodeAffinitySchedulingStrategy(self._ray.get_runtime_context().get_node_id(), soft=False)
+        actor = self._ray.remote(_RealRunner).options(num_cpus=0, max_restarts=-1, scheduling_strategy=here)
+        return actor.remote(self._engines["real"])
+
+
+class _RealRunner:
+    """Keeps the real engine on this machine."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def run(self, cells: tuple[Cell, ...], where: Where | Callable[[], Where]) -> Tables:
+        return _run(cells, self._engine, where)
+
+
+def _run(cells: tuple[Cell, ...], engine: Engine, where: Where | Callable[[], Where]) -> Tables:
+    return run_batch(cells, engine, where if isinstance(where, Where) else where())
 
 
 def _batch_size(cells: Sequence[Cell], engines: Mapping[str, Engine], cpus: int) -> int:
