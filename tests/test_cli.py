@@ -372,3 +372,24 @@ def test_the_installed_program_runs_from_another_folder(tmp_path: Path) -> None:
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert {row["mechanism"] for row in json.loads(done.stdout)} == set(mechanisms())
+
+
+HEAVY = {"numpy", "pyarrow", "ray", "mlflow", "numba", "scipy", "pandas", "matplotlib", "rich"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "absent"),
+    [
+        (["--help"], HEAVY | {"hydra"}),
+        (["run", "--help"], HEAVY),
+        (["run", "processes=3", "mechanism=shmem", "tracking=none", "--quiet"], HEAVY - {"numpy", "pyarrow"}),
+    ],
+    ids=" ".join,
+)
+def test_nothing_heavy_is_imported_that_is_not_used(arguments: list[str], absent: set[str]) -> None:
+    code = (
+        "import sys; from mshare_bench.cli import main; code = main(sys.argv[1:]);"
+        f"print(code, sorted({absent!r} & set(sys.modules)), file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, timeout=60)
+    assert done.stderr.splitlines()[-1] == "0 []"
