@@ -51,8 +51,20 @@ _STYLE = {
 }
 
 
-def figures(cells: pa.Table, colors: Mapping[str, str] | None = None) -> dict[str, "Figure"]:
-    """Draw what the cells allow, by name: `page_tables`, `time`, `savings`, `break_even`."""
+def figures(
+    cells: pa.Table, colors: Mapping[str, str] | None = None, crossings: Sequence[BreakEven] | None = None
+) -> dict[str, "Figure"]:
+    """Draw what the cells allow, by name: `page_tables`, `time`, `savings`, `break_even`.
+
+    Parameters
+    ----------
+    cells
+        Rows of `cells`, savings filled.
+    colors
+        Colour of each mechanism; those left out get one.
+    crossings
+        What `break_even` gives, where it is known already.
+    """
     import matplotlib as mpl
 
     mechanisms = sorted(name for name in cells["mechanism"].unique().to_pylist() if name)
@@ -65,7 +77,8 @@ def figures(cells: pa.Table, colors: Mapping[str, str] | None = None) -> dict[st
             made["time"] = _drawn(found, chosen, "time per process", "time")
         if grids := savings_grids(cells):
             made["savings"] = _savings(grids)
-        crossing = [one for one in break_even(cells) if one.processes is not None]
+        found_crossings = break_even(cells) if crossings is None else crossings
+        crossing = [one for one in found_crossings if one.processes is not None]
         if len({one.region_bytes for one in crossing}) > 1:
             made["break_even"] = _break_even(crossing, chosen)
     return made
@@ -78,6 +91,7 @@ def svg(figure: "Figure", name: str, chosen: Mapping[str, str]) -> str:
     buffer = io.StringIO()
     with mpl.rc_context(_STYLE):
         figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
+    figure.set_layout_engine("none")  # the places stay as they are; working them out takes half the time of drawing
     text = buffer.getvalue()
     text = text[text.index("<svg") :]
     text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.S)

@@ -19,7 +19,7 @@ from mshare_bench.report.facts import break_even_table, command, environment_tab
 from mshare_bench.report.figures import figures, svg, write_figures
 from mshare_bench.report.pairs import Scene, checked, costliest, missing
 from mshare_bench.report.palette import palette, variables
-from mshare_bench.report.selection import break_even
+from mshare_bench.report.selection import BreakEven, break_even
 from mshare_bench.report.style import style_sheet
 from mshare_bench.report.table import results_table
 from mshare_bench.results.files import atomic
@@ -73,10 +73,11 @@ def write_report(store: Store, path: Path | None = None, colors: Mapping[str, st
         When it can't be written.
     """
     cells = store.table("cells")
-    made = _figures(cells, colors)
+    crossings = break_even(cells)
+    made = figures(cells, _palette(cells, colors), crossings)
     target = path or store.path / "report.html"
     with atomic(target) as file:
-        file.write(_render(store, cells, made, colors).encode())
+        file.write(_render(store, cells, made, crossings, colors).encode())
     if path is None:
         write_figures(made, store.path / "figures")
     return target
@@ -85,27 +86,30 @@ def write_report(store: Store, path: Path | None = None, colors: Mapping[str, st
 def render_report(store: Store, colors: Mapping[str, str] | None = None) -> str:
     """Make the report as one HTML document."""
     cells = store.table("cells")
-    return _render(store, cells, _figures(cells, colors), colors)
-
-
-def _figures(cells: pa.Table, colors: Mapping[str, str] | None) -> dict[str, "Figure"]:
-    return figures(cells, _palette(cells, colors))
+    crossings = break_even(cells)
+    return _render(store, cells, figures(cells, _palette(cells, colors), crossings), crossings, colors)
 
 
 def _palette(cells: pa.Table, colors: Mapping[str, str] | None) -> dict[str, str]:
     return palette(sorted(name for name in cells["mechanism"].unique().to_pylist() if name), colors)
 
 
-def _render(store: Store, cells: pa.Table, made: Mapping[str, "Figure"], colors: Mapping[str, str] | None) -> str:
+def _render(
+    store: Store,
+    cells: pa.Table,
+    made: Mapping[str, "Figure"],
+    crossings: Sequence[BreakEven],
+    colors: Mapping[str, str] | None,
+) -> str:
     chosen = _palette(cells, colors)
     scene = costliest(cells)
     drawn = {name: svg(figure, name, chosen) for name, figure in made.items()}
     parts = [_header(store, scene, answer(cells)), _tiles(scene, checked(cells))]
     for name, picture in drawn.items():
         title, caption = _CAPTIONS[name]
-        below = break_even_table(break_even(cells)) if name == "break_even" else ""
+        below = break_even_table(crossings) if name == "break_even" else ""
         parts.append(_section(title, caption, picture + below))
-    if "break_even" not in drawn and (table := break_even_table(break_even(cells))):
+    if "break_even" not in drawn and (table := break_even_table(crossings)):
         parts.append(_section("Break-even", "From how many processes on, of those swept, mshare is ahead.", table))
     parts.append(results_table(cells))
     parts.append(missing_table(missing(cells)))

@@ -21,9 +21,11 @@ from mshare_bench.domain.units import format_size
 from mshare_bench.results.columns import codes, indices, known, numbers
 from mshare_bench.results.schema import schema
 
-__all__ = ["MOST_SERIES", "Curves", "Series", "curves", "shade"]
+__all__ = ["MOST_SERIES", "MOST_VALUES", "Curves", "Series", "curves", "shade"]
 
 MOST_SERIES = 50
+MOST_VALUES = 25_000
+"""Values of metrics that a sweep logs at most: MLflow takes some 10,000 a second, and no chart shows more."""
 
 _NUMERIC = ("processes", "region_bytes", "page_bytes", "offset_bytes", "write_fraction")
 _PARAMS = ("access_params", "workload_params")
@@ -127,7 +129,22 @@ def curves(cells: pa.Table, most: int = MOST_SERIES) -> Curves:
                     point.setdefault(name, []).append(float(value))
         fixed = {name: same[name] for name in keys if name not in ("mechanism", "variant", "engine")}
         made.append(_series(same, fixed, varying, points))
-    return Curves(axis, scale, tuple(sorted(_telling(made), key=_importance)), left_out)
+    return Curves(axis, scale, tuple(sorted(_short(_telling(made)), key=_importance)), left_out)
+
+
+def _short(series: Sequence[Series]) -> list[Series]:
+    """Keep the steps of every series that all together have so many values; the ends stay."""
+    values = sum(len(point) for one in series for point in one.points.values())
+    if values <= MOST_VALUES:
+        return list(series)
+    made = []
+    for one in series:
+        steps = list(one.points)
+        most = max(2, len(steps) * MOST_VALUES // values)
+        kept = np.unique(np.linspace(0, len(steps) - 1, min(most, len(steps))).round().astype(int))
+        points = {steps[index]: one.points[steps[index]] for index in kept}
+        made.append(dataclasses.replace(one, points=points, content=_content(points)))
+    return made
 
 
 def _telling(series: Sequence[Series]) -> list[Series]:

@@ -1,7 +1,7 @@
 import pytest
 
 from mshare_bench.domain.units import GIB, MIB
-from mshare_bench.tracking.series import MOST_SERIES, curves, shade
+from mshare_bench.tracking.series import MOST_SERIES, MOST_VALUES, curves, shade
 from tests.results.sample import COLORS, cell_of, headline, rows_of, sweep
 
 
@@ -103,3 +103,11 @@ def test_what_is_the_same_everywhere_is_no_chart() -> None:
     assert "page_table_bytes" in names
     (alone,) = curves(rows_of([cell_of("shmem")]).tables()["cells"]).series
     assert alone.points[10]["data_bytes"] == GIB
+
+
+def test_long_curves_keep_their_ends_and_as_many_steps_as_can_be_logged() -> None:
+    cells = [cell_of(name, count) for name in ("shmem", "mshare") for count in range(1, 2001)]
+    found = curves(rows_of(cells).tables()["cells"]).series
+    values = sum(len(point) for one in found for point in one.points.values())
+    assert 0.8 * MOST_VALUES < values <= MOST_VALUES
+    assert all((min(one.points), max(one.points)) == (1, 2000) for one in found)
