@@ -246,13 +246,19 @@ def _log_sweep(client: Any, run: str, store: Store, cells: pa.Table, content: st
     client.log_dict(run, {"name": store.info.name, "sweep": store.info.sweep, **store.info.config}, "config.json")
     for path in _files(store):
         mimetypes.add_type("application/vnd.apache.arrow.file", ".arrow")
-        folder = "figures" if path.parent.name == "figures" else "store" if path.suffix == ".arrow" else None
+        stored = path.suffix == ".arrow" or path.name == "store.json"
+        folder = "figures" if path.parent.name == "figures" else "store" if stored else None
         client.log_artifact(run, str(path), folder)
     client.set_terminated(run, "FINISHED")
 
 
 def _files(store: Store) -> list[Path]:
-    found = [*store.path.glob("*.arrow"), *store.path.glob("report.html"), *store.path.glob("figures/*")]
+    found = [
+        store.path / "store.json",
+        *store.path.glob("*.arrow"),
+        *store.path.glob("report.html"),
+        *store.path.glob("figures/*"),
+    ]
     return sorted(path for path in found if path.is_file() and not path.name.startswith("."))
 
 
