@@ -286,7 +286,8 @@ def _sized(spec: WorkloadSpec, total: int | None, sizes: Mapping[str, int], page
         size = sizes.get(region.name, region.size)
         if size < page or size % page:
             raise ConfigError(f"workload.regions.{region.name}.size={size}: not a positive multiple of {page} bytes")
-        regions[index] = replace(region, size=size)
+        if size != region.size:
+            regions[index] = replace(region, size=size)
     return regions
 
 
