@@ -32,14 +32,13 @@ def knob_values():
     return found
 
 
-def agents():
-    """Processes of the agent's program; those of other runs on this machine are told apart by the caller."""
+def agents(controller):
+    """Agents and zygotes of a controller, which is named in their arguments; other runs on this machine have their own."""
     found = set()
     for folder in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
-            if (folder / "exe").readlink().name.startswith("mshare-agent") or "mshare-agent" in (
-                folder / "comm"
-            ).read_text():
+            words = (folder / "cmdline").read_bytes().split(b"\0")
+            if b"mshare-agent" in words[0] and str(controller).encode() in words:
                 found.add(int(folder.name))
     return found
 
@@ -52,7 +51,7 @@ def _root():
 
 @pytest.mark.parametrize("moment", [0.3, 1.1, 1.7, 2.6])
 def test_after_kill_9_the_same_command_goes_on_and_nothing_is_left(tmp_path, moment):
-    before, agents_before = knob_values(), agents()
+    before = knob_values()
     command = [*COMMAND, f"out={tmp_path / 'run'}"]
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)}
     run = subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -60,15 +59,15 @@ def test_after_kill_9_the_same_command_goes_on_and_nothing_is_left(tmp_path, mom
     run.send_signal(signal.SIGKILL)
     run.wait()
     deadline = time.monotonic() + 10
-    while agents() - agents_before and time.monotonic() < deadline:
+    while agents(run.pid) and time.monotonic() < deadline:
         time.sleep(0.05)
-    assert not agents() - agents_before, "agents die with their controller"
+    assert not agents(run.pid), "agents die with their controller"
     again = subprocess.run(
         command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=240, check=False
     )
     assert again.returncode == 0, again.stderr
     assert knob_values() == before
-    assert not agents() - agents_before
+    assert not agents(run.pid)
     rows = Store.open(tmp_path / "run").table("cells").to_pylist()
     assert len(rows) == len({(row["cell"], row["repeat"]) for row in rows}) == 6
     assert {row["status"] for row in rows} == {"ok"}

@@ -25,6 +25,7 @@ __all__ = ["Measurement", "Times", "measure", "page_table_noise", "wait_until_me
 
 _QUIET_S = 0.05
 _NOISE_READINGS = 5
+_NOISE_AGENTS = 20
 _MERGE_SCANS = 3
 """Full scans after which everything equal is merged: one notes checksums, one fills the trees, one merges what came late."""
 
@@ -178,13 +179,17 @@ def measure(
 
 
 def page_table_noise() -> int | None:
-    """What the machine's `PageTables` moves by itself: the widest of a few readings while nothing of ours runs."""
+    """What the machine's `PageTables` moves by itself: the widest of a few readings around empty cells, which map nothing."""
     readings = []
     for _ in range(_NOISE_READINGS):
-        readings.append(_settled())
-        time.sleep(_QUIET_S)
-    known = [reading for reading in readings if reading is not None]
-    return max(known) - min(known) if known else None
+        with ProcessTree([{"attach": []}], _NOISE_AGENTS) as tree:
+            tree.launch()
+            before = _settled()
+            tree.run("attach")
+            time.sleep(_QUIET_S)
+            readings.append((before, _settled()))
+    known = [after - before for before, after in readings if before is not None and after is not None]
+    return max(abs(moved) for moved in known) if known else None
 
 
 def _settled() -> int | None:

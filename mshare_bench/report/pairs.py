@@ -29,6 +29,10 @@ _NEEDED = (
 )  # fmt: skip
 
 
+_ABOVE_NOISE = 20
+"""A machine-wide counter says nothing of a difference that is not so many times its noise."""
+
+
 @dataclass(frozen=True, slots=True)
 class Side:
     """What one engine says of a point: medians of its `ok` rows by column name, None where no row has a figure."""
@@ -59,11 +63,17 @@ class Pair:
 
     @property
     def ratio(self) -> float | None:
-        """Measured page tables over predicted ones; None where either is missing."""
+        """Measured page tables over predicted ones; None where either is missing, or lost in the counter's noise."""
         if self.predicted is None or self.measured is None:
             return None
         predicted, measured = self.predicted["page_table_bytes"], self.measured["page_table_bytes"]
-        return measured / predicted if predicted and measured is not None else None
+        if (
+            not predicted
+            or measured is None
+            or predicted < _ABOVE_NOISE * (self.measured["page_table_noise_bytes"] or 0)
+        ):
+            return None
+        return measured / predicted
 
     @property
     def agrees(self) -> bool | None:
