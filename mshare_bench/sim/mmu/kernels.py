@@ -107,12 +107,14 @@ def _refer(lanes: Any, plan: Any, core: int, l3: int, line: int) -> int:
 
 
 @njit(nogil=True, inline="always", error_model="numpy")  # type: ignore[untyped-decorator]
-def _one_page(addresses: Any, begin: int) -> bool:
+def _one_page(addresses: Any, begin: int) -> Any:
     """Whether a page group of addresses is on one page of 4 KiB; its end is looked at first, to give up early."""
-    for group in (3, 2, 1, 0):
-        if not agree(addresses, begin + group * _GROUP, begin, 12):
-            return False
-    return True
+    return (
+        agree(addresses, begin + 3 * _GROUP, begin, 12)
+        and agree(addresses, begin + 2 * _GROUP, begin, 12)
+        and agree(addresses, begin + _GROUP, begin, 12)
+        and agree(addresses, begin, begin, 12)
+    )
 
 
 @njit(nogil=True, inline="always", error_model="numpy")  # type: ignore[untyped-decorator]
