@@ -78,6 +78,14 @@ def test_a_machine_that_dies_is_left_for_another() -> None:
     assert row.cost_ns >= 16 * GIB / 3e9 * 1e9
 
 
+def test_a_domains_copy_goes_along_once() -> None:
+    both = (replace(A, cpus=2.0), replace(B, cpus=2.0))
+    start = plan_epochs(topology(2), [Epoch(10, both)], "never")
+    (machine,) = {machine for machine, _ in where(start, 0).values()}
+    plan = plan_epochs(topology(2), [Epoch(10, both), Epoch(10, both, dead=(machine,))], "never")
+    assert sorted(row.bytes for row in plan.migrations) == [8 * GIB, 16 * GIB]
+
+
 def test_groups_arrive_and_leave_without_being_moved() -> None:
     epochs = [
         Epoch(10, (A,)),

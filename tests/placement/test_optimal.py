@@ -108,11 +108,13 @@ def test_splitting_a_domain_over_machines_costs_a_copy_and_is_avoided() -> None:
     assert split.cost.memory - split.cost.fixed >= copy * (1 - 1e-9)
 
 
-def test_traffic_brings_groups_to_one_machine() -> None:
-    talkers = [Demand("a", cpus=8.0, traffic=(("b", 1e9),)), Demand("b", cpus=8.0), Demand("c", cpus=8.0, count=2)]
+@pytest.mark.parametrize("pairs", ["abcd", "acbd", "adbc"])
+def test_traffic_brings_groups_to_one_machine(pairs: str) -> None:
+    friend = {pairs[0]: pairs[1], pairs[2]: pairs[3]}
+    talkers = [Demand(name, cpus=8.0, traffic=((friend[name], 1e9),) if name in friend else ()) for name in "abcd"]
     found = optimize(make_problem(two_nodes(machines=2), talkers))
     machine = {seat.group: seat.machine for seat in found.assignment.seats}
-    assert machine["a"] == machine["b"]
+    assert all(machine[one] == machine[other] for one, other in friend.items())
     assert found.cost.traffic == 0
 
 
