@@ -33,7 +33,7 @@ def commands(body):
 
 
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize(("before", "body"), blocks())
+@pytest.mark.parametrize(("before", "body"), list(blocks()))
 def test_commands_run(before, body, tmp_path):
     found = commands(body)
     assert found, "a console block without a command"
