@@ -259,6 +259,37 @@ def _sync(arguments: list[str], output: Output) -> int:
     return 0
 
 
+def _calibrate(arguments: list[str], output: Output) -> int:
+    def describe(parser: argparse.ArgumentParser) -> None:
+        parser.add_argument("--budget", default="90s", metavar="TIME", help="how long it may take (60s, 5m)")
+        parser.add_argument("--name", default="here", help="of the profile; cost=NAME uses it")
+        parser.add_argument("--out", metavar="FOLDER", help="where the profile goes; your own configurations by default")
+
+    given = _parsed("calibrate", arguments, describe)
+    from mshare_bench.calibration.calibrate import calibrate, write_profile
+    from mshare_bench.config.composer import user_config_folder
+    from mshare_bench.domain.units import parse_duration
+
+    budget = parse_duration(given.budget, "--budget") / 1e9
+    found = calibrate(budget, given.name, output.note)
+    folder = Path(given.out) if given.out else user_config_folder() / "cost"
+    path = write_profile(found.model, folder)
+    rows = found.costs()
+    if output.json:
+        output.rows(rows)
+    elif not output.quiet:
+        from mshare_bench.report.calibration import print_checks, print_costs
+
+        print_costs(rows, console())
+        print_checks([{**dataclasses.asdict(one), "error": one.error} for one in found.checks], console())
+    for name, reason in found.lacking.items():
+        output.note(f"{name}: {reason}")
+    state = "quiet" if found.quiet else "noisy: what is wider than half of itself is null"
+    output.say(f"A/A runs differ by {found.drift:.1%}: the machine is {state}")
+    output.say(f"{path}: use it with cost={found.model.name}")
+    return 0
+
+
 def _doctor(arguments: list[str], output: Output) -> int:
     _parsed("doctor", arguments, lambda _parser: None)
     from mshare_bench.real.doctor import examine
@@ -283,6 +314,7 @@ VERBS = {
     "compare": Verb("A B: what changed between two runs, and whether it is more than noise", _compare),
     "baseline": Verb("save NAME STORE, or list: runs to hold later ones against", _baseline),
     "audit": Verb("what this host duplicates right now, and what sharing would save", _audit, "mshare_bench.audit"),
+    "calibrate": Verb("measure this machine's unit costs into a cost profile", _calibrate, "mshare_bench.calibration"),
     "doctor": Verb("what this machine can run, and how to get the rest", _doctor, "mshare_bench.real.doctor"),
     "ui": Verb("[URI]: the MLflow UI, on loopback", _ui, "mshare_bench.tracking.mlflow"),
     "sync": Verb("STORE [URI]: send to MLflow what is on disk only", _sync, "mshare_bench.tracking.mlflow"),

@@ -21,6 +21,8 @@ _TEXT = """
 timer ns - an empty phase: reading the clock and the fault counters
 access ns - a page that is mapped already, touched once (a TLB miss and a cache line)
 access_far ns - more, per page, where the touched lines do not fit into the caches
+access_old ns - more, for the first access through an entry that fork copied: its accessed bit is set
+access_old_far ns - more, where its entry and its line do not fit into the caches
 
 vma_map ns - mmap of a region
 vma_advise ns - madvise on a whole mapping
@@ -47,7 +49,7 @@ fault_hugetlb ns - fault of a preallocated huge page that is there
 fault_hugetlb_hole ns - fault of a preallocated huge page that the file does not have yet, without its zeroing
 fault_link ns - fault that only links a shared table
 pte_fill ns - a further page that a read fault maps
-pte_fill_file ns - the same, of a file
+fault_far ns - more, per page that a fault maps, where frames' descriptors do not fit into the caches
 frame_zero ns - clearing a page of 4 KiB
 page_copy ns - copying a page of 4 KiB
 table_allocate ns - a page-table page, allocated, cleared and charged
@@ -62,6 +64,7 @@ huge_protect ns - a present huge leaf whose protection changes
 hugetlb_protect ns - a preallocated huge page whose protection changes
 protect_far ns - more, per page, where tables do not fit into the caches
 pte_zap ns - a present PTE of a shared page, removed
+pte_zap_file ns - the same, of a file's page cache
 pte_zap_anonymous ns - a present PTE of anonymous memory, removed and its frame freed
 pte_zap_copy ns - a present PTE of a page shared with a parent, removed
 pte_zap_ksm ns - a present PTE of a merged page, removed
@@ -76,15 +79,17 @@ vma_copy ns - a mapping copied at fork
 pte_copy ns - a present PTE of private memory copied at fork, with its reference and its place in the counters
 huge_copy ns - a huge leaf copied at fork
 pte_store ns - the part of that which writes the child's entry
+table_copy ns - a page-table page copied at fork, without its entries
 table_share ns - a page-table page shared at fork instead of copied
 fork_far ns - more, per page, where pages' descriptors do not fit into the caches
 rss_account ns - a page taken up into a process's counters and references, without its entry
 process_exit ns - exit of a small process, until it is reaped
+exit_far ns - more, for a process whose own state was pushed out of the caches
 task_exit ns - exit of one that shares its address space
 
-context_switch ns - between two threads of one address space
-context_switch_mm ns - between two address spaces
-futex_wake ns - waking a sleeper on another CPU, until it runs
+context_switch ns - handing over to a thread of the same address space on this CPU: its wake-up and the switch
+context_switch_mm ns - handing over to a process with another address space on this CPU
+futex_wake ns - handing over to a sleeper on another CPU
 ipi ns - a shootdown interrupt to one other CPU, sent and acknowledged
 ipi_per_cpu ns - each further CPU
 tlb_flush_all ns - flushing every entry, here, with what it takes to fill again

@@ -19,9 +19,9 @@ __all__ = ["FILE_PATHS", "File", "cached_file"]
 
 FILE_PATHS = (
     ("fault_read", "fault_read_file"),
-    ("pte_fill", "pte_fill_file"),
     ("fault_write", "fault_write_file"),
     ("fault_copy", "fault_copy_file"),
+    ("pte_zap", "pte_zap_file"),
 )
 """Unit costs of mapped files: their pages come from a file system, shared memory's from memory itself."""
 

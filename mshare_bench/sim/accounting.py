@@ -42,12 +42,15 @@ class Setting:
         Every region at its address with its extents.
     populated
         Whether the data is there before anybody touches it.
+    whole
+        Whether that is all of it, and not just what will be touched.
     """
 
     traits: Traits
     workload: Workload
     mapped: tuple[Mapped, ...]
     populated: bool
+    whole: bool
 
 
 def setting_of(point: Point, geometry: Geometry = X86_64) -> Setting:
@@ -66,7 +69,8 @@ def setting_of(point: Point, geometry: Geometry = X86_64) -> Setting:
         mapped.append(Mapped(placed, mechanism.extents(placed, point.page, geometry)))
     regions = tuple(mapped)
     workload = _unrolled(workload.writing_all() if traits.data == "private" else workload, regions)
-    return Setting(traits, workload, regions, point.populate == "controller" or traits.resident)
+    populated = point.populate == "controller" or traits.resident
+    return Setting(traits, workload, regions, populated, point.whole or traits.resident)
 
 
 def account(point: Point, geometry: Geometry = X86_64) -> Account:

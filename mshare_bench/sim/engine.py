@@ -87,8 +87,7 @@ class SimEngine:
             return []
         if cell.cost not in self._prices:
             raise ConfigError(f"cost={cell.cost}: the engine was given no profile of that name")
-        one = setting_of(cell.point, self._geometry)
-        shares = shares_of(one.workload, one.mapped, self._geometry, one.traits, one.populated)
+        shares = shares_of(setting_of(cell.point, self._geometry), self._geometry)
         return timed(shares, self._prices[cell.cost])
 
     def _basis(self, cell: Cell, result: Account) -> str:

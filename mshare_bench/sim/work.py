@@ -10,10 +10,11 @@ The order of the phases and what each process does in them is that of the real e
 import functools
 from dataclasses import dataclass
 
-from mshare_bench.domain.geometry import Geometry, Level
+from mshare_bench.domain.geometry import X86_64, Geometry, Level
 from mshare_bench.domain.pages import PageSet
-from mshare_bench.domain.workload import Cohort, Touch, Workload
+from mshare_bench.domain.workload import Cohort, Touch
 from mshare_bench.mechanisms.contract import Extent, Traits
+from mshare_bench.sim.accounting import Setting
 from mshare_bench.sim.tables import Mapped, clip
 
 __all__ = ["WORK_PHASES", "Far", "Share", "Work", "shares_of"]
@@ -69,6 +70,14 @@ class Share:
     idle: frozenset[str] = frozenset()
 
 
+@dataclass(frozen=True, slots=True)
+class _State:
+    """Whether data is there beforehand, and if so whether all of it is."""
+
+    populated: bool
+    whole: bool
+
+
 class _Counts:
     """Counts that are still being added to."""
 
@@ -88,18 +97,10 @@ class _Counts:
         return Work(tuple(self.counts.items()), tuple(self.far))
 
 
-def shares_of(
-    workload: Workload, mapped: tuple[Mapped, ...], geometry: Geometry, traits: Traits, populated: bool
-) -> tuple[Share, ...]:
-    """Count the work of all processes.
-
-    Parameters
-    ----------
-    workload, mapped
-        As `mshare_bench.sim.accounting` prepares them: with all writes where the mechanism writes everything.
-    populated
-        Whether the data is there before anybody touches it.
-    """
+def shares_of(setting: Setting, geometry: Geometry = X86_64) -> tuple[Share, ...]:
+    """Count the work of all processes of a point, as `mshare_bench.sim.accounting.setting_of` prepares it."""
+    workload, mapped, traits = setting.workload, setting.mapped, setting.traits
+    state = _State(setting.populated, setting.whole)
     by_name = {one.placed.region.name: one for one in mapped}
     seen: set[str] = set()
     shares: list[Share] = []
@@ -107,7 +108,7 @@ def shares_of(
     for group in workload.groups:
         for cohort in group.cohorts:
             count = cohort.processes
-            first_does_more = any(touch.region not in seen and _first_differs(touch, by_name, traits, populated)
+            first_does_more = any(touch.region not in seen and _first_differs(touch, by_name, traits, state)
                                   for touch in cohort.touches)  # fmt: skip
             if parent_pending:  # the parent is no child: it maps and touches beforehand
                 parent_pending, count = False, count - 1
@@ -115,19 +116,19 @@ def shares_of(
                     seen |= {touch.region for touch in cohort.touches}
                     first_does_more = False
             if first_does_more and count:
-                shares.append(_share(group.name, 1, cohort, by_name, geometry, traits, populated, seen))
+                shares.append(_share(group.name, 1, cohort, by_name, geometry, traits, state, seen))
                 count -= 1
             seen |= {touch.region for touch in cohort.touches}
             if count:
-                shares.append(_share(group.name, count, cohort, by_name, geometry, traits, populated, seen))
+                shares.append(_share(group.name, count, cohort, by_name, geometry, traits, state, seen))
     return tuple(shares)
 
 
-def _first_differs(touch: Touch, by_name: dict[str, Mapped], traits: Traits, populated: bool) -> bool:
+def _first_differs(touch: Touch, by_name: dict[str, Mapped], traits: Traits, state: _State) -> bool:
     if touch.stride or traits.data == "private":
         return False
     shared = traits.one_mm or any(extent.shared for extent in by_name[touch.region].extents)
-    return shared or not populated
+    return shared or not state.populated
 
 
 def _share(
@@ -137,11 +138,11 @@ def _share(
     by_name: dict[str, Mapped],
     geometry: Geometry,
     traits: Traits,
-    populated: bool,
+    state: _State,
     seen: set[str],
 ) -> Share:
     regions = tuple((by_name[touch.region], touch.region not in seen) for touch in cohort.touches)
-    phases = _process(cohort.touches, regions, geometry, traits, populated)
+    phases = _process(cohort.touches, regions, geometry, traits, state)
     follows = traits.one_mm and bool(seen)
     return Share(group, processes, phases, frozenset({"attach", "protect", "unmap"}) if follows else frozenset())
 
@@ -152,7 +153,7 @@ def _process(
     regions: tuple[tuple[Mapped, bool], ...],
     geometry: Geometry,
     traits: Traits,
-    populated: bool,
+    state: _State,
 ) -> tuple[Work | None, ...]:
     """Work of one process by phase; `regions` holds, of each touch, the region and whether the process is its first."""
     sums = {phase: _Counts(dict(traits.paths)) for phase in WORK_PHASES}
@@ -160,7 +161,7 @@ def _process(
         counts.add("timer", 1)
     refused, last = False, dict[Level, int]()
     for touch, (one, first) in sorted(zip(touches, regions, strict=True), key=lambda pair: pair[1][0].placed.address):
-        _region(sums, touch, one, geometry, traits, populated, first, last)
+        _region(sums, touch, one, geometry, traits, state, first, last, len(touches))
         # msharefs refuses mprotect on its window.
         refused |= bool(traits.link) and any(Level.PUD in extent.shared for extent in one.extents)
     sums["fork"].add("fork", 1)
@@ -174,12 +175,13 @@ def _region(
     one: Mapped,
     geometry: Geometry,
     traits: Traits,
-    populated: bool,
+    state: _State,
     first: bool,
     last: dict[Level, int],
+    one_of: int,
 ) -> None:
     """Add the work of one process on one region; `last` holds the last table of each level so far, which may go on here."""
-    parts = [_extent(touch, one, extent, geometry, traits, populated, first, last) for extent in one.extents]
+    parts = [_extent(touch, one, extent, geometry, traits, state, first, last) for extent in one.extents]
     present = sum(part.present for part in parts)
     attach, touching, fork = sums["attach"], sums["touch"], sums["fork"]
     if traits.inherited is None:
@@ -191,19 +193,28 @@ def _region(
 
     touched = touch.touched.count
     touching.add("access", touched)
-    touching.far.append(Far("access_far", touched, touched * (_LINE + _DESCRIPTOR + _ENTRY)))
+    touching.far.append(Far("access_far", touched, touched * (_LINE + _ENTRY)))
+    filled = sum(part.filled for part in parts)
+    if filled:
+        touching.far.append(Far("fault_far", filled, filled * (_LINE + _DESCRIPTOR + _ENTRY)))
+
+    old = sum(part.old for part in parts)
+    if old:
+        # Entries are copied without their accessed bit, which the first access sets.
+        touching.add("access_old", old)
+        touching.far.append(Far("access_old_far", old, old * _LINE, old * _ENTRY))
 
     # A mapping without pages of its own is copied as a mapping; its pages fault again (mm/memory.c, `vma_needs_copy`).
     fork.add("vma_copy", 1)
     if traits.data != "shared" and (touch.written.count or traits.inherited is not None):
         copied = sum(part.ptes for part in parts)
-        fork.add("table_allocate", sum(part.upper_tables for part in parts))
+        fork.add("table_copy", sum(part.upper_tables for part in parts))
         if traits.inherited == "shared":
             fork.add("table_share", sum(part.pte_tables for part in parts))
         else:
             fork.add("pte_copy", copied)
             fork.add("huge_copy", sum(part.leaves for part in parts))
-            fork.add("table_allocate", sum(part.pte_tables for part in parts))
+            fork.add("table_copy", sum(part.pte_tables for part in parts))
             fork.far.append(Far("fork_far", copied, copied * (_DESCRIPTOR + 2 * _ENTRY)))
 
     sums["protect"].add("vma_protect", 1)
@@ -213,18 +224,25 @@ def _region(
             for name, count in counts.items():
                 sums[phase].add(name, count)
     own, everyone = (present * _ENTRY, 0.0) if traits.one_mm else (0.0, present * _ENTRY)
+    sums["exit"].far.append(Far("exit_far", 1 / max(1, one_of), own + touched * _LINE, everyone))
     sums["protect"].far.append(Far("protect_far", present, own, everyone))
     sums["unmap"].far.append(Far("unmap_far", present, own + present * _DESCRIPTOR, everyone))
 
 
 @dataclass(slots=True)
 class _Part:
-    """What one extent adds; `ptes`, `leaves` and tables are what a fork of private memory copies."""
+    """What one extent adds.
+
+    `filled` are pages mapped whose frames were there, `old` those whose entries fork copied; `ptes`, `leaves` and the tables are
+    what a fork of private memory copies.
+    """
 
     touch: dict[str, float]
     protect: dict[str, float]
     unmap: dict[str, float]
     present: float = 0.0
+    filled: float = 0.0
+    old: float = 0.0
     ptes: float = 0.0
     leaves: float = 0.0
     pte_tables: float = 0.0
@@ -237,7 +255,7 @@ def _extent(
     extent: Extent,
     geometry: Geometry,
     traits: Traits,
-    populated: bool,
+    state: _State,
     first: bool,
     last: dict[Level, int],
 ) -> _Part:
@@ -262,13 +280,14 @@ def _extent(
     }
     tables = float(sum(own.values()))
     if leaf > Level.PTE:
-        part = _huge(touched, extent, origin, geometry, traits, populated, builds, shared, first)
+        part = _huge(touched, extent, origin, geometry, traits, state, builds, shared, first)
     else:
-        part = _base(written, read, extent, origin, geometry, traits, populated, builds, shared, first)
+        part = _base(written, read, extent, origin, geometry, traits, state, builds, shared, first)
         part.protect["table_scan"] = own.get(Level.PTE, 0)
         part.ptes = part.present
-    part.pte_tables = own.get(Level.PTE, 0)
-    part.upper_tables = tables - part.pte_tables
+    if leaf == Level.PTE:
+        part.pte_tables = own.get(Level.PTE, 0)
+    part.upper_tables = tables - own.get(Level.PTE, 0)  # what a huge leaf deposits is part of its copy
     part.touch["table_allocate"] = tables
     part.unmap["table_free"] = tables
     if traits.link and not traits.one_mm and shared and not first:
@@ -283,7 +302,7 @@ def _base(
     origin: int,
     geometry: Geometry,
     traits: Traits,
-    populated: bool,
+    state: _State,
     builds: bool,
     shared: frozenset[Level],
     first: bool,
@@ -297,18 +316,19 @@ def _base(
         part.protect["pte_protect_anonymous"] = part.unmap["pte_zap_anonymous"] = writes
         return part
     holes = 0.0
-    if not populated and (first or builds):
+    if not state.populated and (first or builds):
         holes = writes + reads
     window = extent.window // geometry.page
     pages = extent.length // geometry.page
     windows = read.spans(origin, window).count
     # A window maps what lies in it and is not mapped yet: written pages are.
     covered = min(1.0, windows * window / pages) if pages else 0.0
-    mapped = max(float(reads), min(windows * window, pages) - writes * covered)
+    mapped = max(float(reads), min(windows * window, pages) - writes * covered) if state.whole else float(reads)
     if holes:
         part = _Part({"fault_hole": holes, "frame_zero": holes}, {}, {}, present=holes)
     else:
         part = _Part({"fault_read": windows, "pte_fill": mapped - windows}, {}, {}, present=writes + mapped)
+        part.filled = part.present if traits.data == "shared" else mapped
     if traits.data == "copy_on_write":
         part.touch |= {"fault_copy": writes, "page_copy": writes}
         part.protect["pte_protect_anonymous"], part.unmap["pte_zap_anonymous"] = writes, writes
@@ -326,7 +346,7 @@ def _huge(
     origin: int,
     geometry: Geometry,
     traits: Traits,
-    populated: bool,
+    state: _State,
     builds: bool,
     shared: frozenset[Level],
     first: bool,
@@ -343,7 +363,7 @@ def _huge(
             return _Part({}, {}, {})
         slots = touched.spans(origin, geometry.span(Level.PMD) // geometry.page).count
         return _Part({"fault_link": slots}, {"hugetlb_unshare": slots}, {})
-    if populated or not (first or builds):
+    if state.populated or not (first or builds):
         part = _Part({"fault_huge": leaves}, {}, {}, present=leaves)
     else:
         part = _Part({"fault_huge_hole": leaves, "frame_zero": frames}, {}, {}, present=leaves)
@@ -368,6 +388,7 @@ def _inherited(
         "table_scan": levels[Level.PTE],
     }
     part.unmap = {"pte_zap_copy": pages - writes, "pte_zap_anonymous": writes, "table_free": sum(levels.values())}
+    part.old = pages - writes
     part.ptes, part.pte_tables = pages, levels[Level.PTE]
     part.upper_tables = sum(count for level, count in levels.items() if level > Level.PTE)
     if traits.inherited == "shared":

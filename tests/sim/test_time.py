@@ -3,7 +3,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mshare_bench.domain.cost import CostModel
-from mshare_bench.domain.geometry import X86_64
 from mshare_bench.domain.unit_costs import UNIT_COSTS
 from mshare_bench.domain.units import GIB, MIB
 from mshare_bench.errors import ConfigError
@@ -24,8 +23,7 @@ def profile(**values):
 
 
 def times(one, prices):
-    made = setting_of(one)
-    return median_times(timed(shares_of(made.workload, made.mapped, X86_64, made.traits, made.populated), prices))
+    return median_times(timed(shares_of(setting_of(one)), prices))
 
 
 def test_a_time_is_counts_times_costs_with_its_interval():

@@ -5,7 +5,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mshare_bench.domain.access import PATTERNS
-from mshare_bench.domain.geometry import X86_64
 from mshare_bench.domain.unit_costs import UNIT_COSTS
 from mshare_bench.domain.units import GIB, MIB
 from mshare_bench.errors import ConfigError
@@ -23,8 +22,7 @@ FAULTS = (
 
 
 def shares(one):
-    made = setting_of(one)
-    return shares_of(made.workload, made.mapped, X86_64, made.traits, made.populated)
+    return shares_of(setting_of(one))
 
 
 def phase(share, name):
@@ -131,7 +129,7 @@ def test_fork_copies_what_is_private_and_nothing_that_is_shared():
     (children,) = shares(point("inherit", 5, 64 * MIB, write_fraction=0.25))
     assert children.processes == 4
     assert phase(children, "fork")["pte_copy"] == 16_384
-    assert phase(children, "fork")["table_allocate"] == 34
+    assert phase(children, "fork")["table_copy"] == 34
     assert phase(children, "touch")["page_copy"] == 4_096
     (refault,) = shares(point("inherit", 5, 64 * MIB, memory="shared"))
     assert "pte_copy" not in phase(refault, "fork")

@@ -1,0 +1,1 @@
+"""Unit costs of this machine, measured: `mshare-bench calibrate`."""
