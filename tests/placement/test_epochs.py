@@ -78,6 +78,17 @@ def test_a_machine_that_dies_is_left_for_another() -> None:
     assert row.cost_ns >= 16 * GIB / 3e9 * 1e9
 
 
+def test_a_move_has_to_pay_before_machines_change() -> None:
+    """The load would last for an hour, but the nodes that are there do not."""
+    _, short = crowded(0.001)
+    spare = topology(2)
+    later = Epoch(3600.0, short.demands, drained=((1, 1),))
+    start = [Epoch(10.0, crowded(1.0)[0].demands, drained=((1, 0), (1, 1)))]
+    plan = plan_epochs(spare, [*start, replace(short, drained=((1, 0), (1, 1))), later], "planned")
+    assert not [row for row in plan.migrations if row.epoch == 1]
+    assert [row.epoch for row in plan.migrations if row.what == "group"] == [2]
+
+
 def test_a_domains_copy_goes_along_once() -> None:
     both = (replace(A, cpus=2.0), replace(B, cpus=2.0))
     start = plan_epochs(topology(2), [Epoch(10, both)], "never")

@@ -154,6 +154,19 @@ def test_data_spills_when_it_must_and_the_coldest_goes() -> None:
     assert shares["cold"][1] == pytest.approx(32 / 48)
 
 
+def test_data_spills_as_far_as_it_must() -> None:
+    """One unit fills four nodes: the smaller program, which knows the two nearest others only, can't hold it."""
+    nodes = (Node(0, (0,), 8 * GIB), *(Node(i, (), 8 * GIB) for i in (1, 2, 3)))
+    latency = ((100.0, 150.0, 200.0, 300.0), *((None,) * 4 for _ in range(3)))
+    distances = tuple(tuple(10 if i == j else 20 for j in range(4)) for i in range(4))
+    where = Topology("t", (MachineCohort(Machine("m", nodes, distances, latency)),))
+    problem = make_problem(where, [Demand("g", private_bytes=30 * GIB, accesses_per_s=30.0)])
+    found = optimize(problem)
+    assert dict(found.assignment.seats[0].data) == pytest.approx({0: 8 / 30, 1: 8 / 30, 2: 8 / 30, 3: 6 / 30}, rel=1e-4)
+    assert found.cost.remote_data == pytest.approx(8 * 50 + 8 * 100 + 6 * 200, rel=1e-4)
+    assert found.proven
+
+
 def test_what_cannot_be_cut_to_fit_is_refused() -> None:
     with pytest.raises(
         PlacementError, match="the 3 units \\(15 CPUs, 0 B\\) can't be divided among the nodes of t \\(16 CPUs"
