@@ -155,15 +155,17 @@ def test_data_spills_when_it_must_and_the_coldest_goes() -> None:
 
 
 def test_data_spills_as_far_as_it_must() -> None:
-    """One unit fills four nodes: the smaller program, which knows the two nearest others only, can't hold it."""
-    nodes = (Node(0, (0,), 8 * GIB), *(Node(i, (), 8 * GIB) for i in (1, 2, 3)))
-    latency = ((100.0, 150.0, 200.0, 300.0), *((None,) * 4 for _ in range(3)))
-    distances = tuple(tuple(10 if i == j else 20 for j in range(4)) for i in range(4))
+    """One unit fills five nodes: the smaller program, which knows the two nearest others only, can't hold it."""
+    sizes = (8, 8, 8, 2, 8)
+    nodes = tuple(Node(i, () if i else (0,), size * GIB) for i, size in enumerate(sizes))
+    latency = ((100.0, 150.0, 200.0, 300.0, 500.0), *((None,) * 5 for _ in range(4)))
+    distances = tuple(tuple(10 if i == j else 20 for j in range(5)) for i in range(5))
     where = Topology("t", (MachineCohort(Machine("m", nodes, distances, latency)),))
     problem = make_problem(where, [Demand("g", private_bytes=30 * GIB, accesses_per_s=30.0)])
     found = optimize(problem)
-    assert dict(found.assignment.seats[0].data) == pytest.approx({0: 8 / 30, 1: 8 / 30, 2: 8 / 30, 3: 6 / 30}, rel=1e-4)
-    assert found.cost.remote_data == pytest.approx(8 * 50 + 8 * 100 + 6 * 200, rel=1e-4)
+    shares = {0: 8 / 30, 1: 8 / 30, 2: 8 / 30, 3: 2 / 30, 4: 4 / 30}
+    assert dict(found.assignment.seats[0].data) == pytest.approx(shares, rel=1e-4)
+    assert found.cost.remote_data == pytest.approx(8 * 50 + 8 * 100 + 2 * 200 + 4 * 400, rel=1e-4)
     assert found.proven
 
 
