@@ -5,7 +5,7 @@ operations is applied one by one, and `check` tells whether every count still ba
 modelled, from which source, and how it is held against the running kernel.
 """
 
-from mshare_bench.domain.geometry import GEOMETRIES
+from mshare_bench.domain.geometry import Geometry
 from mshare_bench.sim.semantics.invariants import Violation, check, violations
 from mshare_bench.sim.semantics.machine import Machine, run
 from mshare_bench.sim.semantics.ops import (
@@ -55,7 +55,6 @@ from mshare_bench.sim.semantics.queries import (
 from mshare_bench.sim.semantics.state import Config, Credentials, Flush, Interface, Outcome
 
 __all__ = [
-    "GEOMETRIES",
     "Advise",
     "AdviseInside",
     "Attach",
@@ -69,6 +68,7 @@ __all__ = [
     "Faults",
     "Flush",
     "Fork",
+    "Geometry",
     "Interface",
     "KsmScan",
     "Machine",

@@ -38,7 +38,9 @@ __all__ = [
     "detach",
     "fault",
     "link",
+    "link_writable",
     "map_inside",
+    "may_resize",
     "protect_part",
     "resize",
     "share_level",
@@ -85,9 +87,14 @@ def resize(machine: MachineState, process: Process, op: ops.Resize) -> None:
         _open_file(machine, process, op.name, write=True).size = op.size
         return
     domain = _open(machine, process, op.name, write=True)
-    if domain.size is not None or op.size < 0 or op.size % unit(machine):
+    if not may_resize(machine, domain, op.size):
         raise Refused(errno.EINVAL)
     domain.size = op.size
+
+
+def may_resize(machine: MachineState, domain: Domain, size: int) -> bool:
+    """Whether a domain may be given a size: it has none yet, and it is a whole number of units."""
+    return domain.size is None and size >= 0 and size % unit(machine) == 0
 
 
 def map_inside(machine: MachineState, process: Process, op: ops.MapInside) -> None:
@@ -282,14 +289,21 @@ def link(machine: MachineState, space: AddressSpace, vma: Vma, address: int, ins
         if not isinstance(target, Link):
             return False
         if entry is None:
-            writable = vma.writable or not machine.config.strict_permissions
-            ours.slots[at] = Link(tables.get_table(target.table), writable)
+            ours.slots[at] = Link(tables.get_table(target.table), link_writable(machine, vma))
             return True
         assert isinstance(entry, Link)
         if entry.table is target.table:
             return False
         ours, theirs = entry.table, target.table
     return False
+
+
+def link_writable(machine: MachineState, vma: Vma) -> bool:
+    """Whether a window's link lets writes through.
+
+    The tables below are the same for all, so that only the link can hold a read-only sharer back; v3 does not.
+    """
+    return vma.writable or not machine.config.strict_permissions
 
 
 def _has_own_entries(machine: MachineState, space: AddressSpace, address: int) -> bool:
@@ -339,7 +353,7 @@ def _advise(machine: MachineState, domain: Domain, start: int, end: int, advice:
     for mapping in vmas.overlapping(domain.space, start, end):
         low, high = max(mapping.start, start), min(mapping.end, end)
         if advice != "dontneed":
-            changed = ranges.set_advice(machine, domain.space, low, high, advice) or changed
+            ranges.set_advice(machine, domain.space, low, high, advice)
             continue
         changed = ranges.dontneed(machine, domain.space, low, high) or changed
         for space, own_low, own_high in ranges.own_ranges(domain, low, high):

@@ -4,7 +4,7 @@ import errno
 
 from mshare_bench.domain.geometry import Level
 from mshare_bench.errors import ConfigError
-from mshare_bench.sim.semantics import frames, ops, spaces, tables, tlb, vmas
+from mshare_bench.sim.semantics import frames, huge, ops, spaces, tables, tlb, vmas
 from mshare_bench.sim.semantics.state import (
     AddressSpace,
     AnonGroup,
@@ -97,6 +97,10 @@ def _copy_table(
         low = base + at * step
         if low >= vma.end or low + step <= vma.start:
             continue
+        if isinstance(entry, Leaf) and entry.deposit is not None and _copied_at_once(entry):
+            # Linux copy_huge_pmd(): a pinned huge page is split first, and its base pages are copied one by one.
+            huge.split(machine, parent, table, at, low)
+            entry = table.slots[at]
         if isinstance(entry, Leaf):
             target = tables.own(machine, child, low, table.level)
             copy_entry(machine, child, target, tables.index(machine, table.level, low), entry)
@@ -116,7 +120,7 @@ def copy_entry(machine: MachineState, child: AddressSpace, table: Table, at: int
 
     A deposited table is duplicated with its huge page.
     """
-    if entry.frame.pins and entry.frame.kind is FrameKind.ANON and entry.exclusive:
+    if _copied_at_once(entry):
         copied = frames.new_frame(machine, FrameKind.ANON, child.memcg)
         frames.copy_bytes(machine, entry.frame, entry.sub, copied)
         tables.new_leaf(table, at, Leaf(copied, entry.readable, entry.writable, exclusive=True))
@@ -127,6 +131,10 @@ def copy_entry(machine: MachineState, child: AddressSpace, table: Table, at: int
         deposit = tables.get_table(tables.new_table(machine, child, Level.PTE))
     leaf = Leaf(entry.frame, entry.readable, writable=False, sub=entry.sub, hint=entry.hint, deposit=deposit)
     tables.new_leaf(table, at, leaf)
+
+
+def _copied_at_once(entry: Leaf) -> bool:
+    return entry.frame.pins > 0 and entry.frame.kind is FrameKind.ANON and entry.exclusive
 
 
 def may_share_table(

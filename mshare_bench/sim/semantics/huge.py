@@ -142,13 +142,12 @@ def _whole(vma: Vma, low: int, size: int) -> bool:
     return vma.shared and vma.start <= low and low + size <= vma.end
 
 
-def unshare_hugetlb(machine: MachineState, space: AddressSpace, start: int, end: int) -> bool:
+def unshare_hugetlb(machine: MachineState, space: AddressSpace, start: int, end: int) -> None:
     """Before one process changes a range of hugetlb: drop its links to shared PMD tables there (huge_pmd_unshare).
 
-    The others keep the table; this process faults again. Returns whether a link was dropped.
+    The others keep the table; this process faults again. Each slot that was linked is flushed whole.
     """
     size = machine.config.geometry.span(Level.PMD)
-    dropped = False
     for low in range(start - start % size, end, size):
         found = tables.slot(machine, space, low, Level.PUD)
         if found is None or not isinstance(found[2], Link):
@@ -156,5 +155,4 @@ def unshare_hugetlb(machine: MachineState, space: AddressSpace, start: int, end:
         shared = found[2].table
         if shared.sharing is Sharing.HUGETLB and shared.refs > 1:
             tables.clear_slot(machine, found[0], found[1])
-            dropped = True
-    return dropped
+            tlb.flush(machine, space, low, low + size)

@@ -117,9 +117,8 @@ def _translations(machine: MachineState) -> Iterator[str]:
 def _walk(machine: MachineState, space: AddressSpace, address: int) -> tuple[Frame, int, bool] | None:
     table, writable = space.root, True
     while True:
-        size = machine.config.geometry.spans[table.level - 1] if table.level else machine.config.geometry.page
-        at = address // size
-        entry = table.slots.get(at if table is space.root else at % (machine.config.geometry.page // 8))
+        size = machine.coverage[table.level]
+        entry = table.slots.get(address // size % machine.entries[table.level])
         if entry is None:
             return None
         writable = writable and entry.writable
@@ -140,8 +139,7 @@ def _space(machine: MachineState, space: AddressSpace) -> Iterator[str]:
 
 
 def _tables(machine: MachineState, space: AddressSpace, table: Table, base: int, writable: bool) -> Iterator[str]:
-    geometry = machine.config.geometry
-    step = geometry.spans[table.level - 1] if table.level else geometry.page
+    step = machine.coverage[table.level]
     for at, entry in table.slots.items():
         low = base + at * step
         over = [vma for vma in space.vmas if vma.start < low + step and low < vma.end]
@@ -158,8 +156,7 @@ def _tables(machine: MachineState, space: AddressSpace, table: Table, base: int,
                 yield from _tables(machine, space, entry.table, low, reach)
             continue
         if over[0].window is not None:
-            if reach and not over[0].writable and machine.config.strict_permissions:
-                yield f"{where}: writable through a read-only window"
+            yield from _window_entry(machine, over[0], low, entry, reach, where)
             continue
         yield from _entry(over[0], entry, reach, where)
 
@@ -170,6 +167,20 @@ def _window_link(machine: MachineState, over: list[Vma], entry: Link, where: str
         yield f"{where}: linked to a domain that is not attached there"
     elif machine.config.strict_permissions and entry.writable and not window.writable:
         yield f"{where}: a read-only window is linked writable"
+
+
+def _window_entry(machine: MachineState, vma: Vma, address: int, leaf: Leaf, reach: bool, where: str) -> Iterator[str]:
+    """An entry that a sharer has un-shared is bound by the domain's mapping as those of the domain are."""
+    domain = vma.window
+    assert domain is not None
+    inside = address - vma.start + domain.address
+    mapping = next((one for one in domain.space.vmas if one.start <= inside < one.end), None)
+    if mapping is None:
+        yield f"{where}: a page where the domain maps nothing"
+    else:
+        yield from _entry(mapping, leaf, reach, where)
+    if reach and not vma.writable and machine.config.strict_permissions:
+        yield f"{where}: writable through a read-only window"
 
 
 def _entry(vma: Vma, leaf: Leaf, reach: bool, where: str) -> Iterator[str]:

@@ -13,6 +13,10 @@ from mshare_bench.sim.semantics.state import Frame, MachineState, Process, Refus
 __all__ = ["access", "advise", "fault", "map_memory", "protect", "touch", "unmap"]
 
 
+# One to link, one to fill, and one for each level below a table that a sharer has un-shared; more would never end.
+_FAULTS_AT_MOST = 8
+
+
 def map_memory(machine: MachineState, process: Process, op: ops.Map) -> None:
     """mmap(MAP_FIXED), or MAP_FIXED_NOREPLACE without `replace`."""
     backing = None
@@ -81,7 +85,7 @@ def advise(machine: MachineState, process: Process, op: ops.Advise) -> None:
             elif op.advice == "dontneed":
                 changed = ranges.dontneed(machine, process.space, start, stop) or changed
             else:
-                changed = ranges.set_advice(machine, process.space, start, stop, op.advice) or changed
+                ranges.set_advice(machine, process.space, start, stop, op.advice)
             at = stop
     finally:
         if changed:
@@ -105,7 +109,7 @@ def touch(machine: MachineState, process: Process, op: ops.Touch) -> bytes | Non
 def access(machine: MachineState, process: Process, address: int, write: bool) -> tuple[Frame, int]:
     """What a CPU does for one access: look into its TLB, else walk, else fault and begin again."""
     space, page = process.space, address // machine.config.geometry.page
-    while True:
+    for _ in range(_FAULTS_AT_MOST):
         held = tlb.lookup(machine, process.cpu, space, page)
         if held is not None and (held[3] if write else held[2]):
             return held[0], held[1]
@@ -117,6 +121,7 @@ def access(machine: MachineState, process: Process, address: int, write: bool) -
                 tlb.fill(machine, process.cpu, space, page, (leaf.frame, sub, True, writable))
                 return leaf.frame, sub
         fault(machine, process, address, write)
+    raise AssertionError(f"process {process.pid} faults at {address:#x} for ever")
 
 
 def fault(machine: MachineState, process: Process, address: int, write: bool) -> None:

@@ -318,12 +318,10 @@ def script(history: Iterable[Op], config: Config | None = None) -> str:
 
 def _arguments(config: Config) -> str:
     plain = Config()
-    changed = [name for name in Config.__slots__ if getattr(config, name) != getattr(plain, name)]
-    written = []
-    for name in changed:
-        value = getattr(config, name)
-        if name == "geometry":
-            written.append(f"geometry=GEOMETRIES[{value.name!r}]")
-        else:
-            written.append(f"{name}={str(value)!r}" if isinstance(value, str) else f"{name}={value!r}")
-    return ", ".join(written)
+    changed = {
+        name: getattr(config, name) for name in Config.__slots__ if getattr(config, name) != getattr(plain, name)
+    }
+    # The enumerations are written as the strings that they are.
+    return ", ".join(
+        f"{name}={repr(str(value)) if isinstance(value, str) else repr(value)}" for name, value in changed.items()
+    )

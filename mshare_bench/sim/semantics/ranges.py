@@ -102,15 +102,17 @@ def unmap_range(machine: MachineState, space: AddressSpace, start: int, end: int
         raise Refused(errno.EINVAL)
     if not gone:
         return
-    changed = isolate(machine, space, start, end)
+    isolate(machine, space, start, end)
     windows = []
     for vma in vmas.overlapping(space, start, end):
-        changed = (_is_hugetlb(vma.backing) and huge.unshare_hugetlb(machine, space, vma.start, vma.end)) or changed
+        if _is_hugetlb(vma.backing):
+            huge.unshare_hugetlb(machine, space, vma.start, vma.end)
         if vma.window is None:
             vmas.remove(machine, space, vma)
         else:
             space.vmas.remove(vma)
             windows.append(vma)
+    changed = False
     for sharer, low, high in own_ranges(space.domain, start, end):
         changed = tables.zap(machine, sharer, low, high) or changed
     changed = bool(tables.prune(machine, space, start, end)) or changed
@@ -133,11 +135,12 @@ def change_protection(
         return False
     whole = (vma.start, vma.end) == (start, end)
     check_hugetlb(machine, space, start, end)
-    changed = isolate(machine, space, start, end)
+    isolate(machine, space, start, end)
     if _is_hugetlb(vma.backing):
-        changed = huge.unshare_hugetlb(machine, space, start, end) or changed
+        huge.unshare_hugetlb(machine, space, start, end)
     vma = vmas.find(space, start)
     assert vma is not None
+    changed = False
     vma.readable, vma.writable = readable, writable
     for table, at, address, _ in list(tables.leaf_slots(machine, space, start, end)):
         leaf = tables.own(machine, space, address, table.level).slots[at]
@@ -171,8 +174,8 @@ def dontneed(machine: MachineState, space: AddressSpace, start: int, end: int) -
         if start % unit:
             raise Refused(errno.EINVAL)
         end -= end % unit
-        dropped = huge.unshare_hugetlb(machine, space, start, end)
-        return tables.zap(machine, space, start, end) or dropped
+        huge.unshare_hugetlb(machine, space, start, end)
+        return tables.zap(machine, space, start, end)
     huge.split_at(machine, space, start)
     huge.split_at(machine, space, end)
     changed = tables.zap(machine, space, start, end)
@@ -197,41 +200,37 @@ def reclaim_empty(machine: MachineState, space: AddressSpace, start: int, end: i
     return freed
 
 
-def set_advice(machine: MachineState, space: AddressSpace, start: int, end: int, advice: str) -> bool:
-    """Give a range inside one VMA an advice that stays with it. Returns whether a flush is due (a shared table was unlinked)."""
+def set_advice(machine: MachineState, space: AddressSpace, start: int, end: int, advice: str) -> None:
+    """Give a range inside one VMA an advice that stays with it."""
     vma = vmas.find(space, start)
     assert vma is not None
     if advice in ("mergeable", "unmergeable") and (vma.shared or vma.backing is not None):
-        return False  # Linux vma_ksm_compatible(): the advice is accepted and ignored.
+        return  # Linux vma_ksm_compatible(): the advice is accepted and ignored.
     added, removed = ADVICE[advice]
     wanted = (vma.advice - removed) | added
     if wanted == vma.advice:
-        return False
+        return
     whole = (vma.start, vma.end) == (start, end)
     check_hugetlb(machine, space, start, end)
-    changed = isolate(machine, space, start, end)
+    isolate(machine, space, start, end)
     part = vmas.find(space, start)
     assert part is not None
     part.advice = wanted
     vmas.merge(machine, space, part, whole)
-    return changed
 
 
-def isolate(machine: MachineState, space: AddressSpace, start: int, end: int) -> bool:
-    """Make a range begin and end at VMA bounds, splitting what spans them; whether a shared table was unlinked for it."""
-    changed = False
+def isolate(machine: MachineState, space: AddressSpace, start: int, end: int) -> None:
+    """Make a range begin and end at VMA bounds; a huge page or a shared PMD table across a bound is split or left."""
     for address in (start, end):
         vma = vmas.find(space, address)
         if vma is None or vma.start == address:
             continue
-        if _is_hugetlb(vma.backing):
-            # Linux hugetlb_split(): only a cut inside a slot that the VMA covered whole ends the sharing there.
-            if address % machine.config.geometry.span(Level.PMD):
-                changed = huge.unshare_hugetlb(machine, space, address, address + 1) or changed
-        else:
+        # Linux hugetlb_split(): only a cut inside a slot ends the sharing there.
+        if not _is_hugetlb(vma.backing):
             huge.split_at(machine, space, address)
+        elif address % machine.config.geometry.span(Level.PMD):
+            huge.unshare_hugetlb(machine, space, address, address + 1)
         vmas.split(space, address)
-    return changed
 
 
 def check_hugetlb(machine: MachineState, space: AddressSpace, start: int, end: int) -> None:

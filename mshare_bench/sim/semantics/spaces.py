@@ -114,7 +114,8 @@ def punch_file(machine: MachineState, op: ops.PunchFile) -> None:
 
 def _zap_cached(machine: MachineState, space: AddressSpace, start: int, end: int, hugetlb: bool) -> None:
     """Zap what maps the page cache in a range, in sharers' own tables too; private copies stay (even_cows=0)."""
-    unlinked = hugetlb and huge.unshare_hugetlb(machine, space, start, end)
+    if hugetlb:
+        huge.unshare_hugetlb(machine, space, start, end)
     own = ranges.own_ranges(space.domain, start, end)
     found = [
         (table, at)
@@ -124,7 +125,7 @@ def _zap_cached(machine: MachineState, space: AddressSpace, start: int, end: int
     ]
     for table, at in found:
         tables.clear_slot(machine, table, at)
-    if found or unlinked:
+    if found:
         tlb.flush(machine, space, start, end)
 
 

@@ -6,6 +6,7 @@ same fields are two frames), so these classes compare by identity.
 
 import enum
 import errno
+import itertools
 import signal as signals
 from dataclasses import dataclass, field
 
@@ -348,7 +349,8 @@ class MachineState:
         self.config = config if config is not None else Config()
         geometry = self.config.geometry
         self.coverage = (geometry.page, *geometry.spans)
-        self.entries = (*[geometry.page // 8] * len(geometry.spans), geometry.address_space // geometry.spans[-1])
+        sizes = (*self.coverage, geometry.address_space)
+        self.entries = tuple(larger // smaller for smaller, larger in itertools.pairwise(sizes))
         self.processes: dict[int, Process] = {}
         self.spaces: dict[int, AddressSpace] = {}
         self.tables: set[Table] = set()

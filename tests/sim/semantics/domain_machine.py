@@ -36,11 +36,11 @@ from mshare_bench.sim.semantics import (
     UnmapInside,
     Unpin,
 )
-from tests.sim.semantics.stateful import GIB, PAGE, Stateful
+from tests.sim.semantics.stateful import PAGE, PMD_PAGES, PTE_PAGES, WINDOW_PAGES, Stateful
 
 __all__ = ["DomainMachine"]
 
-_WINDOW = 512 * GIB
+_WINDOW = WINDOW_PAGES * PAGE
 _Key = tuple[int, int]
 
 
@@ -83,7 +83,7 @@ class DomainMachine(Stateful):
         Credentials(uid=1, gid=1, mount_ns="other"),
     )
     # Across the bounds of PTE tables and of PMD tables.
-    spots = (0, 8, 508, 516, GIB // PAGE - 4, GIB // PAGE)
+    spots = (0, 8, 2 * PTE_PAGES + 4, 3 * PTE_PAGES + 4, PMD_PAGES - 4, PMD_PAGES + 4)
     names = ("r", "r", "r", "q")
 
     def __init__(self) -> None:
@@ -161,6 +161,11 @@ class DomainMachine(Stateful):
             return None
         return rng.choice(found)
 
+    def any_page(self, rng: random.Random, region: _Region) -> int:
+        """A page of a region, mostly one of a few, so that they meet there."""
+        hot = [page for page in self.spots[:4] if page in region.pages]
+        return rng.choice(hot) if hot and rng.random() < 0.7 else rng.choice(sorted(region.pages))
+
     # Steps.
 
     def enter(self, rng: random.Random) -> None:
@@ -227,7 +232,7 @@ class DomainMachine(Stateful):
             self.any_pid(rng),
             rng.choice(self.names),
             rng.choice(self.spots),
-            rng.choice((1, 3, 8, 600)),
+            rng.choice((1, 3, 8, 100)),
         )
         place, what, prot = (pid, name, at * PAGE, pages * PAGE), rng.randrange(3), rng.choice(("none", "r", "rw"))
         op = (UnmapInside(*place), ProtectInside(*place, prot), AdviseInside(*place, "dontneed"))[what]
@@ -318,7 +323,7 @@ class DomainMachine(Stateful):
         found = self.any_window(rng)
         if found is None or not found[2].pages:
             return
-        page = rng.choice(sorted(found[2].pages))
+        page = self.any_page(rng, found[2])
         for pid, own in sorted(self.windows.items()):
             for address, (region, opened) in sorted(own.items()):
                 if region is found[2] and pid in self.machine.processes:
@@ -349,7 +354,7 @@ class DomainMachine(Stateful):
         if found is None or not found[2].pages:
             return
         pid, address, region, opened = found
-        number = rng.choice(sorted(region.pages))
+        number = self.any_page(rng, region)
         if rng.random() < 0.5:
             self.access(rng, pid, address, region, opened, number, write=False)
         touched = bool(self.history) and self.history[-1] == Touch(pid, address + number * PAGE)

@@ -12,11 +12,14 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
-from mshare_bench.sim.semantics import Config, Exit, Machine, Op, Outcome, Unlink, check, script, snapshot
+from mshare_bench.sim.semantics import Config, Exit, Geometry, Machine, Op, Outcome, Unlink, check, script, snapshot
 
-__all__ = ["CI", "GIB", "MIB", "PAGE", "Mismatch", "Stateful"]
+__all__ = ["CI", "PAGE", "PMD_PAGES", "PTE_PAGES", "TOY", "WINDOW_PAGES", "Mismatch", "Stateful"]
 
-PAGE, MIB, GIB = 4096, 1 << 20, 1 << 30
+PAGE = 4096
+# Tables of eight entries: bounds of tables are met at every turn, and a huge page is eight pages.
+PTE_PAGES, PMD_PAGES, WINDOW_PAGES = 8, 64, 512
+TOY = Geometry("toy", PAGE, 4, (PTE_PAGES * PAGE, PMD_PAGES * PAGE, WINDOW_PAGES * PAGE), 8 * WINDOW_PAGES * PAGE)
 CI = settings(max_examples=40, stateful_step_count=50, deadline=None)
 _SEED = st.integers(0, (1 << 32) - 1)
 
@@ -28,7 +31,7 @@ class Mismatch(AssertionError):
 class Stateful(RuleBasedStateMachine):
     """Base: a machine, its history, and `weights` of the methods that are steps (each takes a `random.Random`)."""
 
-    config = Config()
+    config = Config(geometry=TOY, fault_around=4 * PAGE)
     processes_at_most = 5
     weights: ClassVar[dict[str, int]] = {}
 

@@ -30,7 +30,7 @@ from mshare_bench.sim.semantics import (
     Unpin,
     WriteFile,
 )
-from tests.sim.semantics.stateful import GIB, MIB, PAGE, Stateful
+from tests.sim.semantics.stateful import PAGE, PMD_PAGES, PTE_PAGES, Stateful
 
 __all__ = ["StockMachine"]
 
@@ -56,8 +56,8 @@ class StockMachine(Stateful):
         "map": 3, "unmap": 2, "protect": 5, "advise": 3, "touch": 8, "write_one": 10, "all_look": 6, "fork": 4,
         "end": 1, "merge": 2, "numa": 1, "move": 3, "pin": 2, "unpin": 1, "write_file": 2, "punch": 1,
     }  # fmt: skip
-    # Pages that matter: across the bound of two PTE tables, of two PMD tables, and a stretch that fits huge pages.
-    stretches = (((2 * MIB) // PAGE - 6, 12), (GIB // PAGE - 6, 12), ((4 * MIB) // PAGE, 1024))
+    # Across the bounds of PTE tables, across one of PMD tables, and a stretch of huge pages.
+    stretches = ((PTE_PAGES * 3 - 6, 12), (PMD_PAGES - 6, 12), (PMD_PAGES * 2, 4 * PTE_PAGES))
 
     def __init__(self) -> None:
         super().__init__()
@@ -97,10 +97,10 @@ class StockMachine(Stateful):
     def place(self, rng: random.Random) -> tuple[int, int]:
         """A range of pages: (first, how many)."""
         start, pages = rng.choice(self.stretches)
-        if pages > 500 and rng.random() < 0.5:
-            return start + rng.choice((0, 512)), 512
-        first = rng.randrange(min(pages, 12)) + rng.choice((0, 0, 506)) * (pages > 500)
-        return start + first, rng.randrange(1, 13 if pages > 500 else pages - first + 1)
+        if rng.random() < 0.3:
+            return start - start % PTE_PAGES, rng.choice((1, 2)) * PTE_PAGES
+        first = rng.randrange(pages)
+        return start + first, rng.randrange(1, min(12, pages - first) + 1)
 
     def map(self, rng: random.Random) -> None:
         pid, (at, pages) = self.any_pid(rng), self.place(rng)

@@ -1,9 +1,11 @@
 """Stateful tests of the whole machine: 5,000 steps and more per run, beside an oracle."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis.stateful import run_state_machine_as_test
 
-from mshare_bench.sim.semantics import Config, Flush, Interface
+from mshare_bench.sim.semantics import Flush, Interface
 from tests.sim.semantics.domain_machine import DomainMachine
 from tests.sim.semantics.stateful import CI
 from tests.sim.semantics.stock_machine import StockMachine
@@ -20,7 +22,7 @@ from tests.sim.semantics.stock_machine import StockMachine
 )
 def test_domains_keep_their_promises(interface: Interface, flush: Flush, strict: bool) -> None:
     class Configured(DomainMachine):
-        config = Config(interface=interface, flush=flush, strict_permissions=strict)
+        config = replace(DomainMachine.config, interface=interface, flush=flush, strict_permissions=strict)
 
     run_state_machine_as_test(Configured, settings=CI)
 
@@ -28,6 +30,6 @@ def test_domains_keep_their_promises(interface: Interface, flush: Flush, strict:
 @pytest.mark.parametrize("fork_tables", ["copied", "shared"])
 def test_stock_memory_reads_what_was_written(fork_tables: str) -> None:
     class Configured(StockMachine):
-        config = Config(fork_tables=fork_tables)
+        config = replace(StockMachine.config, fork_tables=fork_tables)
 
     run_state_machine_as_test(Configured, settings=CI)
