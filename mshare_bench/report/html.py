@@ -105,12 +105,16 @@ def _render(
     scene = costliest(cells)
     drawn = {name: svg(figure, name, chosen) for name, figure in made.items()}
     parts = [_header(store, scene, answer(cells)), _tiles(scene, checked(cells))]
+    several = len(cells["workload"].unique()) > 1
+    workload = f" Workload: {scene.coordinates['workload']}." if scene is not None and several else ""
     for name, picture in drawn.items():
         title, caption = _CAPTIONS[name]
+        caption += workload if name in ("savings", "break_even") else ""
         below = break_even_table(crossings) if name == "break_even" else ""
         parts.append(_section(title, caption, picture + below))
     if "break_even" not in drawn and (table := break_even_table(crossings)):
-        parts.append(_section("Break-even", "From how many processes on, of those swept, mshare is ahead.", table))
+        caption = f"From how many processes on, of those swept, mshare is ahead.{workload}"
+        parts.append(_section("Break-even", caption, table))
     parts.append(results_table(cells))
     parts.append(missing_table(missing(cells)))
     parts.append(environment_table(store.table("environments"), store.info.config))

@@ -19,14 +19,13 @@ from rich.text import Text
 from mshare_bench.report import words
 from mshare_bench.report.answer import answer
 from mshare_bench.report.pairs import Missing, Pair, Scene, missing, scenes, select
+from mshare_bench.report.scene import headline, said, varying
 from mshare_bench.results.savings import BASELINE
 
 __all__ = ["most_pairs", "print_results", "rows_json"]
 
 most_pairs = 60
 """Lines that the table in the terminal holds; of a larger sweep it shows whole scenes, evenly chosen."""
-
-_DETAILS = {"offset_bytes": 0, "write_fraction": 0.0, "populate": "controller"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,10 +89,10 @@ def _table(found: Sequence[Scene], width: int) -> Group:
         if any(column.title[row] for column in columns):
             lines.append(_line(columns, [Text(column.title[row], "bold") for column in columns], gap))
     lines.append(Text("  " + "─" * (sum(column.width + gap for column in columns) - gap), "dim"))
-    varying = _varying(found)
+    tells = varying(found)
     index = 0
     for scene in found:
-        lines.append(_heading(scene, varying, width))
+        lines.append(_heading(scene, tells, width))
         for _ in scene.pairs:
             parts = [column.cells[index].split("\n") for column in columns]
             for line in range(max(len(part) for part in parts)):
@@ -192,47 +191,10 @@ def _saved(pair: Pair, wide: bool) -> Text:
     return Text(f"{words.size(saved)}  {share:>8}" if wide else share, style)
 
 
-def _varying(found: Sequence[Scene]) -> set[str]:
-    names = (
-        "workload",
-        "workload_params",
-        "offset_bytes",
-        "access_params",
-        "write_fraction",
-        "populate",
-        "topology",
-        "placement",
-    )
-    return {name for name in names if len({str(scene.coordinates[name]) for scene in found}) > 1}
-
-
-def _heading(scene: Scene, varying: set[str], width: int) -> Text:
-    at = scene.coordinates
+def _heading(scene: Scene, tells: frozenset[str], width: int) -> Text:
     text = Text("  ")
-    text.append(f"{words.count(scene.processes)} process{'es' if scene.processes != 1 else ''}", "bold cyan")
-    text.append(f" × {words.size(scene.region_bytes)}", "bold cyan")
-    said = [str(at["access"])]
-    if at["workload"] != "region" or "workload" in varying:
-        said.insert(0, str(at["workload"]))
-    for name, usual in _DETAILS.items():
-        if at[name] not in (None, usual) or name in varying:
-            value = at[name]
-            said.append(
-                f"{words.percent(value, 0)} writes"
-                if name == "write_fraction"
-                else f"offset {words.size(value)}"
-                if name == "offset_bytes"
-                else str(value).replace("_", " ")
-            )
-    said += [f"{name}={at[name]}" for name in ("topology", "placement") if name in varying]
-    said += [
-        str(at[name])
-        for name in ("workload_params", "access_params")
-        if name in varying and at[name] not in (None, "{}")
-    ]
-    if all(pair.predicted is not None and pair.predicted.extrapolated for pair in scene.pairs):
-        said.append("predicted only, far beyond what was measured")
-    text.append(f"  {' · '.join(said)}", "cyan")
+    text.append(headline(scene), "bold cyan")
+    text.append(f"  {said(scene, tells)}", "cyan")
     text.truncate(width, overflow="ellipsis")
     return text
 

@@ -117,6 +117,9 @@ def panels(
     if _distinct(rows, x) < 2:
         x, other = "processes", "region_bytes"
     if len(workloads) > 1:
+        most = max(most, 4)
+        cost = {name: max(value(row) or 0 for row in rows if row["workload"] == name) for name in workloads}
+        workloads.sort(key=lambda name: (-cost[name], name))
         at = [
             (name, {"workload": name, other: max(row[other] for row in rows if row["workload"] == name)})
             for name in workloads

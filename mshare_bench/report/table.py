@@ -7,20 +7,14 @@ import pyarrow as pa
 
 from mshare_bench.report import words
 from mshare_bench.report.pairs import Pair, Scene, scenes, select
+from mshare_bench.report.scene import headline, said, varying
 from mshare_bench.results.savings import BASELINE
 
-__all__ = ["MOST_PAIRS", "results_table", "said_of"]
+__all__ = ["MOST_PAIRS", "results_table"]
 
 MOST_PAIRS = 150
 
 _TIMES = ("attach_ns", "touch_ns", "fork_ns", "protect_ns", "unmap_ns", "exit_ns")
-_USUAL = {
-    "offset_bytes": 0,
-    "write_fraction": 0.0,
-    "populate": "controller",
-    "placement": "first_touch",
-    "topology": "here",
-}
 
 
 def results_table(cells: pa.Table) -> str:
@@ -69,35 +63,15 @@ def _section(title: str, caption: str, table: str) -> str:
 
 def _table(found: Sequence[Scene], head: str, row: Callable[[Pair], str]) -> str:
     columns = row(found[0].pairs[0]).count("<td") + 1
+    tells = varying(found)
     bodies = []
     for scene in found:
-        count = f"{words.count(scene.processes)} process{'es' if scene.processes != 1 else ''} × {words.size(scene.region_bytes)}"
-        title = (
-            f'<tr class="scene"><th colspan="{columns}">{escape(count)}<span>{escape(said_of(scene))}</span></th></tr>'
-        )
+        title = f"{escape(headline(scene))}<span>{escape(said(scene, tells))}</span>"
+        title = f'<tr class="scene"><th colspan="{columns}">{title}</th></tr>'
         rows = "\n".join(f"<tr>{_name(scene, pair)}{row(pair)}</tr>" for pair in scene.pairs)
         bodies.append(f"<tbody>{title}\n{rows}</tbody>")
     body = "\n".join(bodies)
     return f'<div class="scroll"><table><thead>{head}</thead>\n{body}\n</table></div>'
-
-
-def said_of(scene: Scene) -> str:
-    """What else a scene is about: workload, pattern, and what is not as usual."""
-    at = scene.coordinates
-    said = [str(at["workload"]) if at["workload"] != "region" else "", str(at["access"])]
-    for name, usual in _USUAL.items():
-        value = at[name]
-        if value in (None, usual):
-            continue
-        if name == "offset_bytes":
-            said.append(f"offset {words.size(value)}")
-        elif name == "write_fraction":
-            said.append(f"{words.percent(value, 0)} writes")
-        else:
-            said.append(f"{name} {str(value).replace('_', ' ')}")
-    if all(pair.predicted is not None and pair.predicted.extrapolated for pair in scene.pairs):
-        said.append("predicted only, far beyond what was measured")
-    return " · ".join(part for part in said if part)
 
 
 def _name(scene: Scene, pair: Pair) -> str:
