@@ -111,6 +111,8 @@ def panels(
     rows = _rows(cells, lambda row: value(row) is not None)
     if not rows:
         return []
+    if _distinct(rows, "processes") > 1:
+        rows = _sizes_joined(rows)
     workloads = sorted({row["workload"] for row in rows})
     at: list[tuple[str, Mapping[str, Any]]]
     x, other = ("processes", "region_bytes") if _distinct(rows, "processes") > 1 else ("region_bytes", "processes")
@@ -186,6 +188,17 @@ def break_even(cells: pa.Table, winner: str = "mshare") -> list[BreakEven]:
                 first = int(both[since]) if since < len(both) else None
                 made.append(BreakEven(winner, label, measure, region, first, (int(both[0]), int(both[-1]))))
     return made
+
+
+def _sizes_joined(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Take sizes within 2 % as one: some workloads round their regions to a whole page for each process."""
+    joined: dict[tuple[str, int], int] = {}
+    for workload in {row["workload"] for row in rows}:
+        first = 0
+        for size in sorted({row["region_bytes"] for row in rows if row["workload"] == workload}):
+            first = size if size > 1.02 * first else first
+            joined[workload, size] = first
+    return [row | {"region_bytes": joined[row["workload"], row["region_bytes"]]} for row in rows]
 
 
 def _part(pair: tuple[float, float] | None, index: int) -> float | None:

@@ -35,6 +35,12 @@ def test_the_headline_is_one_panel_though_its_patterns_differ() -> None:
     assert sim["shmem"] == ((1_000, 2_105_344_000), (10_000, 21_053_440_000))
 
 
+def test_sizes_that_differ_by_rounding_only_are_one_panel() -> None:
+    cells = [cell_of("shmem", count, GIB - 4096 * (GIB // 4096 % count)) for count in (7, 11, 13)]
+    (panel,) = panels(_cells(rows_of(cells)))
+    assert [x for x, _ in panel.lines[0].points] == [7, 11, 13]
+
+
 def test_where_only_size_was_swept_it_is_the_axis() -> None:
     (panel,) = panels(_cells(rows_of(list(sweep(processes=(7,), sizes=(MIB, GIB))))))
     assert panel.x == "region_bytes"
