@@ -71,7 +71,7 @@ class DomainMachine(Stateful):
 
     weights: ClassVar[dict[str, int]] = {
         "enter": 2, "make": 1, "resize": 1, "unlink": 1, "map_inside": 2, "change_inside": 3, "attach": 4, "detach": 2,
-        "change_window": 4, "touch": 10, "all_look": 8, "pin": 3, "fork": 4, "end": 1, "move": 2, "scan": 1,
+        "change_window": 4, "touch": 16, "all_look": 8, "pin": 3, "fork": 5, "end": 1, "move": 2, "scan": 1,
     }  # fmt: skip
     # Two of one group, two strangers with and without rights, one of another user namespace, one of another mount namespace.
     people = (
@@ -326,7 +326,7 @@ class DomainMachine(Stateful):
         page = self.any_page(rng, found[2])
         for pid, own in sorted(self.windows.items()):
             for address, (region, opened) in sorted(own.items()):
-                if region is found[2] and pid in self.machine.processes:
+                if region is found[2] and pid in self.windows:
                     self.access(rng, pid, address, region, opened, page, write=False)
 
     def access(
@@ -378,6 +378,13 @@ class DomainMachine(Stateful):
         self.do(Fork(pid, self.born, rng.randrange(self.config.cpus)), Outcome())
         self.windows[self.born] = dict(self.windows[pid])
         self.own |= {(self.born, low, key): value for (who, low, key), value in self.own.items() if who == pid}
+        # What a child sees of its parent's private pages, and what it changes, is best looked at soon.
+        for address, (region, opened) in sorted(self.windows[self.born].items()):
+            mine = {key for who, low, key in self.own if (who, low) == (self.born, address)}
+            for number in sorted(number for number, page in region.pages.items() if page.key in mine)[:3]:
+                if self.born not in self.windows:
+                    return
+                self.access(rng, self.born, address, region, opened, number, write=rng.random() < 0.3)
 
     def end(self, rng: random.Random) -> None:
         pid = self.any_pid(rng)

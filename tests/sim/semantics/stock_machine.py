@@ -53,11 +53,13 @@ class _Cell:
 
 class StockMachine(Stateful):
     weights: ClassVar[dict[str, int]] = {
-        "map": 3, "unmap": 2, "protect": 5, "advise": 3, "touch": 8, "write_one": 10, "all_look": 6, "fork": 4,
+        "map": 2, "unmap": 1, "protect": 6, "advise": 3, "touch": 8, "write_one": 12, "all_look": 6, "fork": 4,
         "end": 1, "merge": 2, "numa": 1, "move": 3, "pin": 2, "unpin": 1, "write_file": 2, "punch": 1,
     }  # fmt: skip
     # Across the bounds of PTE tables, across one of PMD tables, and a stretch of huge pages.
     stretches = ((PTE_PAGES * 3 - 6, 12), (PMD_PAGES - 6, 12), (PMD_PAGES * 2, 4 * PTE_PAGES))
+    # A slot of huge pages of hugetlb, whole, so that its PMD table is shared; ranges in it are whole huge pages.
+    slot = (PMD_PAGES * 4, PMD_PAGES)
 
     def __init__(self) -> None:
         super().__init__()
@@ -70,6 +72,7 @@ class StockMachine(Stateful):
         self.do(Spawn(1, Credentials(capabilities=frozenset({"CAP_SYS_NICE"}))))
         self.do(CreateFile(1, "f", "memfd", _FILE_PAGES * PAGE))
         self.do(CreateFile(1, "g", "file", _FILE_PAGES * PAGE))
+        self.do(CreateFile(1, "h", "hugetlb", PMD_PAGES * PAGE))
         self.settle(1)
 
     def settle(self, pid: int) -> None:
@@ -80,6 +83,7 @@ class StockMachine(Stateful):
         self.put_map(Map(pid, file * PAGE, 6 * PAGE, "f", 3 * PAGE, shared=True))
         self.put_map(Map(pid, (file + 6) * PAGE, 6 * PAGE, "g", 9 * PAGE))
         self.put_map(Map(pid, huge * PAGE, pages * PAGE))
+        self.put_map(Map(pid, self.slot[0] * PAGE, self.slot[1] * PAGE, "h", shared=True))
         self.do(Advise(pid, huge * PAGE, pages * PAGE, "hugepage"), Outcome())
         self.do(Advise(pid, small * PAGE, 12 * PAGE, "mergeable"), Outcome())
 
@@ -96,8 +100,16 @@ class StockMachine(Stateful):
 
     def place(self, rng: random.Random) -> tuple[int, int]:
         """A range of pages: (first, how many)."""
+        if rng.random() < 0.15:
+            first = rng.choice((0, 0, 0, 1, 7)) * PTE_PAGES
+            return self.slot[0] + first, min(rng.choice((1, 2, 8)) * PTE_PAGES, self.slot[1] - first)
         start, pages = rng.choice(self.stretches)
-        if rng.random() < 0.3:
+        how = rng.random()
+        if how < 0.5:
+            # Mostly a few pages, on both sides of a bound, so that operations meet there.
+            first = start + rng.choice((4, 5, 6))
+            return first, rng.choice((1, 1, 2, 3))
+        if how < 0.7:
             return start - start % PTE_PAGES, rng.choice((1, 2)) * PTE_PAGES
         first = rng.randrange(pages)
         return start + first, rng.randrange(1, min(12, pages - first) + 1)
@@ -107,6 +119,9 @@ class StockMachine(Stateful):
         name = rng.choice((None, None, "f", "g"))
         pages, index = (min(pages, 32), rng.randrange(16)) if name else (pages, 0)
         op = Map(pid, at * PAGE, pages * PAGE, name, index * PAGE, rng.choice(_PROTECTIONS), rng.random() < 0.5)
+        if at >= self.slot[0] and rng.random() < 0.8:
+            offset = (at - self.slot[0]) * PAGE
+            op = replace(op, name="h", offset=offset, shared=True)
         if not any(page in self.view[pid] for page in range(at, at + pages)):
             self.put_map(op)
         elif rng.random() < 0.7:
@@ -122,7 +137,9 @@ class StockMachine(Stateful):
 
     def protect(self, rng: random.Random) -> None:
         """What lies before a hole is protected, and then it is ENOMEM."""
-        pid, (at, pages), prot = self.any_pid(rng), self.place(rng), rng.choice(_PROTECTIONS)
+        self.protect_range(self.any_pid(rng), *self.place(rng), rng.choice(_PROTECTIONS))
+
+    def protect_range(self, pid: int, at: int, pages: int, prot: str) -> None:
         view = self.view[pid]
         hole = next((page for page in range(at, at + pages) if page not in view), None)
         outcome = Outcome() if hole is None else Outcome(errno=errno.ENOMEM)
@@ -194,6 +211,12 @@ class StockMachine(Stateful):
         self.born += 1
         self.do(Fork(pid, self.born, rng.randrange(self.config.cpus)), Outcome())
         self.view[self.born] = {page: replace(cell) for page, cell in self.view[pid].items()}
+        # Who sees what afterwards is best looked at soon, and before and after a change of protection.
+        at, pages = self.place(rng)
+        for which in rng.sample((pid, self.born), 2):
+            if which in self.view and all(page in self.view[which] for page in range(at, at + pages)):
+                self.protect_range(which, at, pages, rng.choice(("r", "rw", "rw")))
+                self.access(rng, which, at, pages, write=rng.random() < 0.5)
 
     def end(self, rng: random.Random) -> None:
         pid = self.any_pid(rng)
@@ -229,7 +252,9 @@ class StockMachine(Stateful):
             self.store[name, at] = value
 
     def punch(self, rng: random.Random) -> None:
-        name, index, pages = rng.choice("fg"), rng.randrange(40), rng.randrange(1, 20)
+        name, index, pages = rng.choice("fgh"), rng.randrange(40), rng.randrange(1, 20)
+        if name == "h":
+            index, pages = index // PTE_PAGES * PTE_PAGES, PTE_PAGES
         self.do(PunchFile(self.any_pid(rng), name, index * PAGE, pages * PAGE), Outcome())
         for at in range(index, index + pages):
             self.store[name, at] = 0
