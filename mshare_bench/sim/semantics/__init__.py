@@ -52,7 +52,7 @@ from mshare_bench.sim.semantics.queries import (
     snapshot,
     vm_pte,
 )
-from mshare_bench.sim.semantics.state import Config, Credentials, Flush, Interface, Outcome
+from mshare_bench.sim.semantics.state import Config, Credentials, Flush, FlushCount, Interface, Outcome
 
 __all__ = [
     "Advise",
@@ -67,6 +67,7 @@ __all__ = [
     "Exit",
     "Faults",
     "Flush",
+    "FlushCount",
     "Fork",
     "Geometry",
     "Interface",
