@@ -24,7 +24,7 @@ from mshare_bench.placement.problem import Problem
 from mshare_bench.placement.program import Program, make_program
 from mshare_bench.placement.seating import Unit, collect_seats, domain_copy
 
-__all__ = ["Optimum", "lower_bound", "optimize", "read_solution", "solve_program"]
+__all__ = ["Optimum", "approximate", "lower_bound", "optimize", "read_solution", "solve_program"]
 
 _NEAR = 2
 """Nodes to which private memory may spill in the first, smaller program; most often it needs no more."""
@@ -107,14 +107,23 @@ def optimize(problem: Problem, *, time_limit: float = 60.0, gap: float = 1e-6, s
         return _result(problem, improve(problem, seed=seed), fixed, gap, "heuristic", started)
     if columns <= _DIRECT:
         return _solve_directly(problem, time_limit, gap, seed, started)
+    return approximate(problem, time_limit=time_limit, gap=gap, seed=seed)
+
+
+def approximate(problem: Problem, *, time_limit: float, gap: float = 0.01, seed: int = 0) -> Optimum:
+    """Find a good placement by the heuristic and then piece by piece, and a bound from the program without whole numbers.
+
+    What `optimize` does with problems beyond the size that the program is solved for; it stops early when the gap is reached.
+    """
+    started = time.monotonic()
+    fixed = fixed_cost(problem)
     start = improve(problem, restarts=0, seed=seed)
     bound = fixed + lower_bound(problem, time_limit - (time.monotonic() - started))
     program = make_program(problem)
     values = write_solution(program, start)
     seconds = time_limit - (time.monotonic() - started)
     values = refine(program, values, seconds, seed, goal=bound / (1 - gap) - fixed)
-    refined = read_solution(program, values, "optimal")
-    return _result(problem, refined, bound, gap, "neighbourhoods", started)
+    return _result(problem, read_solution(program, values, "optimal"), bound, gap, "neighbourhoods", started)
 
 
 def _solve_directly(problem: Problem, time_limit: float, gap: float, seed: int, started: float) -> Optimum:

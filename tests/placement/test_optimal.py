@@ -9,7 +9,7 @@ from mshare_bench.domain.topology import Machine, MachineCohort, Network, Node, 
 from mshare_bench.errors import PlacementError
 from mshare_bench.placement.cost import cost_of
 from mshare_bench.placement.demand import Demand
-from mshare_bench.placement.optimal import lower_bound, optimize
+from mshare_bench.placement.optimal import approximate, lower_bound, optimize
 from mshare_bench.placement.place import assign
 from mshare_bench.placement.problem import Problem, make_problem
 from mshare_bench.placement.registry import policies, table_policies
@@ -152,6 +152,18 @@ def test_data_spills_when_it_must_and_the_coldest_goes() -> None:
     shares = {seat.group: dict(seat.data) for seat in found.assignment.seats}
     assert shares["hot"] == {0: 1.0}
     assert shares["cold"][1] == pytest.approx(32 / 48)
+
+
+@pytest.mark.parametrize("seed", [0, 3])
+def test_what_is_too_large_is_approximated_with_a_bound(seed: int) -> None:
+    rng = random.Random(seed)
+    topology = random_topology(rng, 4, 2, odd=False)
+    problem = make_problem(topology, random_demands(rng, topology, 10, cpus=0.5, traffic=0.3))
+    best, near = optimize(problem), approximate(problem, time_limit=4.0, gap=0.01)
+    assert near.method == "neighbourhoods"
+    assert near.bound <= best.cost.total * (1 + 1e-9)
+    assert best.cost.total * (1 - 2e-6) <= near.cost.total <= best.cost.total * 1.05
+    assert near.proven == (near.gap <= 0.01)
 
 
 def test_data_spills_as_far_as_it_must() -> None:
