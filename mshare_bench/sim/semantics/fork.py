@@ -58,7 +58,7 @@ def inherit_vma(child: AddressSpace, vma: Vma) -> Vma:
         vma.readable,
         vma.writable,
         vma.shared,
-        frames.get_backing(vma.backing),
+        vma.backing,
         vma.offset,
         vma.advice,
         anon=None if vma.anon is None else AnonGroup(),
@@ -66,6 +66,7 @@ def inherit_vma(child: AddressSpace, vma: Vma) -> Vma:
         window=vma.window,
         may_write=vma.may_write,
     )
+    vmas.link_file(child, copied, parent=vma)
     if vma.window is not None:
         vma.window.windows.append(Window(child, copied))
     return copied

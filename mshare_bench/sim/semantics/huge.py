@@ -120,21 +120,18 @@ def _share_hugetlb(machine: MachineState, space: AddressSpace, vma: Vma, address
     taken = space.domain is not None or tables.slot(machine, space, address, Level.PMD) is not None
     if taken or not _whole(vma, low, slot_size):
         return False
-    for other in machine.spaces.values():
-        for candidate in other.vmas:
-            if candidate is vma or candidate.backing is not vma.backing:
-                continue
-            if vmas.attributes(candidate) != vmas.attributes(vma):
-                continue
-            there = candidate.start + vma.position(low) - candidate.offset
-            if there % slot_size or not _whole(candidate, there, slot_size):
-                continue
-            found = tables.slot(machine, other, there, Level.PMD)
-            if found is not None and found[0].sharing is not Sharing.DOMAIN:
-                found[0].sharing = Sharing.HUGETLB
-                parent = tables.own(machine, space, address, Level.PUD)
-                parent.slots[tables.index(machine, Level.PUD, address)] = Link(tables.get_table(found[0]))
-                return True
+    assert vma.backing is not None
+    for other, candidate in vma.backing.mappers:
+        there = candidate.start + vma.position(low) - candidate.offset
+        if candidate is vma or there % slot_size or not _whole(candidate, there, slot_size):
+            continue
+        found = tables.slot(machine, other, there, Level.PMD)
+        if found is None or found[0].sharing is Sharing.DOMAIN or vmas.attributes(candidate) != vmas.attributes(vma):
+            continue
+        found[0].sharing = Sharing.HUGETLB
+        parent = tables.own(machine, space, address, Level.PUD)
+        parent.slots[tables.index(machine, Level.PUD, address)] = Link(tables.get_table(found[0]))
+        return True
     return False
 
 

@@ -87,7 +87,11 @@ def _references(machine: MachineState) -> Iterator[str]:
     vmas = Counter(vma.backing for space in machine.spaces.values() for vma in space.vmas if vma.backing is not None)
     for backing in machine.backings | set(vmas):
         named = int(backing.linked)
-        if backing.refs != vmas[backing] + named or backing not in machine.backings:
+        if (
+            backing.refs != len(backing.mappers) + named
+            or len(backing.mappers) != vmas[backing]
+            or backing not in machine.backings
+        ):
             yield f"backing {backing.name!r}: {backing.refs} references counted, {vmas[backing]} mappings + {named} there"
 
 

@@ -7,7 +7,7 @@ import errno
 
 from mshare_bench.domain.geometry import Level
 from mshare_bench.errors import ConfigError
-from mshare_bench.sim.semantics import frames, huge, ops, tables, tlb, vmas
+from mshare_bench.sim.semantics import huge, ops, tables, tlb, vmas
 from mshare_bench.sim.semantics.state import (
     AddressSpace,
     Backing,
@@ -84,7 +84,6 @@ def map_range(machine: MachineState, space: AddressSpace, op: ops.Map, backing: 
         backing = Backing("", "shm_anon", length, Credentials(memcg=space.memcg), linked=False, refs=0)
         machine.backings.add(backing)
         offset = 0
-    frames.get_backing(backing)
     vma = Vma(op.address, op.address + length, readable, writable, op.shared, backing, offset)
     vma.may_write = writable or backing is None or backing.kind != "sysv"
     vmas.insert(space, vma)
@@ -282,7 +281,7 @@ def drop_space(machine: MachineState, space: AddressSpace) -> None:
     del machine.spaces[space.number]
     tlb.drop_space(machine, space)
     for vma in everything:
-        frames.put_backing(machine, vma.backing)
+        vmas.unlink_file(machine, vma)
         if vma.window is not None:
             forget_window(machine, vma)
 

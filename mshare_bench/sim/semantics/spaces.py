@@ -103,12 +103,11 @@ def punch_file(machine: MachineState, op: ops.PunchFile) -> None:
     unit = page if all(frame.pages == 1 for frame, _ in backing.pages.values()) else huge.page_size(machine)
     if op.offset % unit or op.length % unit:
         raise ConfigError(f"offset={op.offset} length={op.length}: whole pages are modelled only")
-    for space in machine.spaces.values():
-        for vma in space.vmas:
-            start = max(vma.start, vma.start + op.offset - vma.offset)
-            end = min(vma.end, vma.start + op.offset + op.length - vma.offset)
-            if vma.backing is backing and start < end:
-                _zap_cached(machine, space, start, end, backing.kind == "hugetlb")
+    for space, vma in backing.mappers:
+        start = max(vma.start, vma.start + op.offset - vma.offset)
+        end = min(vma.end, vma.start + op.offset + op.length - vma.offset)
+        if start < end:
+            _zap_cached(machine, space, start, end, backing.kind == "hugetlb")
     frames.drop_cache(machine, backing, range(op.offset // page, (op.offset + op.length) // page))
 
 

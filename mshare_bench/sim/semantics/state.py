@@ -223,7 +223,8 @@ class Table:
 class Backing:
     """An object whose pages a mapping shows: `memfd`, `sysv`, `file` or `hugetlb`; its cache maps page index to (frame, sub).
 
-    `refs` counts its name (or open descriptor) and the VMAs that map it.
+    `refs` counts its name (or open descriptor) and the VMAs that map it; `mappers` lists these in the order in which the
+    kernel meets them.
     """
 
     name: str
@@ -234,6 +235,7 @@ class Backing:
     refs: int = 1
     linked: bool = True
     pages: dict[int, tuple[Frame, int]] = field(default_factory=dict)
+    mappers: "list[tuple[AddressSpace, Vma]]" = field(default_factory=list)
 
 
 class AnonGroup:

@@ -8,9 +8,20 @@ anonymous groups and all.
 from bisect import bisect_right
 
 from mshare_bench.sim.semantics import frames
-from mshare_bench.sim.semantics.state import AddressSpace, AnonGroup, MachineState, Vma
+from mshare_bench.sim.semantics.state import AddressSpace, AnonGroup, Backing, MachineState, Vma
 
-__all__ = ["attributes", "find", "insert", "merge", "overlapping", "prepare_anon", "remove", "split"]
+__all__ = [
+    "attributes",
+    "find",
+    "insert",
+    "link_file",
+    "merge",
+    "overlapping",
+    "prepare_anon",
+    "remove",
+    "split",
+    "unlink_file",
+]
 
 
 def find(space: AddressSpace, address: int) -> Vma | None:
@@ -35,7 +46,7 @@ def split(space: AddressSpace, address: int) -> None:
         vma.readable,
         vma.writable,
         vma.shared,
-        frames.get_backing(vma.backing),
+        vma.backing,
         vma.position(address),
         vma.advice,
         vma.anon,
@@ -45,17 +56,46 @@ def split(space: AddressSpace, address: int) -> None:
     )
     vma.end = address
     space.vmas.insert(space.vmas.index(vma) + 1, upper)
+    link_file(space, upper)
+    if vma.backing is not None:
+        # Linux vma_complete() puts both parts into the tree anew.
+        vma.backing.mappers = [mapper for mapper in vma.backing.mappers if mapper[1] is not vma]
+        _enter(vma.backing, space, vma)
 
 
 def insert(space: AddressSpace, vma: Vma) -> None:
-    """Add a VMA to free address space. It does not merge by itself."""
+    """Add a VMA to free address space, with its reference on the backing. It does not merge by itself."""
     space.vmas.insert(bisect_right(space.vmas, vma.start, key=_start), vma)
+    link_file(space, vma)
 
 
 def remove(machine: MachineState, space: AddressSpace, vma: Vma) -> None:
     """Take a VMA away, with its reference on the backing. Its pages must be gone or go with its tables."""
     space.vmas.remove(vma)
-    frames.put_backing(machine, vma.backing)
+    unlink_file(machine, vma)
+
+
+def link_file(space: AddressSpace, vma: Vma, parent: Vma | None = None) -> None:
+    """Enter a VMA among those that map its backing: by offset, behind its equals; a fork's child right behind its parent."""
+    if vma.backing is None:
+        return
+    frames.get_backing(vma.backing)
+    if parent is None:
+        _enter(vma.backing, space, vma)
+    else:
+        at = next(index for index, mapper in enumerate(vma.backing.mappers) if mapper[1] is parent)
+        vma.backing.mappers.insert(at + 1, (space, vma))
+
+
+def unlink_file(machine: MachineState, vma: Vma) -> None:
+    """Strike a VMA off its backing's list and drop its reference."""
+    if vma.backing is not None:
+        vma.backing.mappers = [mapper for mapper in vma.backing.mappers if mapper[1] is not vma]
+        frames.put_backing(machine, vma.backing)
+
+
+def _enter(backing: Backing, space: AddressSpace, vma: Vma) -> None:
+    backing.mappers.insert(bisect_right(backing.mappers, vma.offset, key=lambda mapper: mapper[1].offset), (space, vma))
 
 
 def attributes(vma: Vma) -> tuple[object, ...]:

@@ -176,7 +176,7 @@ def hugetlb_history(seed: int, length: int = 40, capacity: int = 6) -> list[Op]:
         pid = rng.choice(sorted(machine.processes))
         vmas = machine.processes[pid].space.vmas
         kind = rng.choice(
-            ["touch"] * 8 + ["map"] * 3 + ["fork"] * 2 + ["protect", "protect", "unmap", "advise", "exit"]
+            ["touch"] * 8 + ["map"] * 3 + ["fork"] * 2 + ["protect", "protect", "unmap", "advise", "exit", "punch"]
         )
         at = 3 * _SLOT + rng.choice((0, 0, 1, 2)) * _GIB + rng.choice((0, 0, 0, huge))
         reach = rng.choice((_GIB, _GIB, 2 * _GIB, huge, 3 * huge))
@@ -193,6 +193,8 @@ def hugetlb_history(seed: int, length: int = 40, capacity: int = 6) -> list[Op]:
             do(Unmap(pid, at, reach))
         elif kind == "advise":
             do(Advise(pid, at, reach, rng.choice(("dontneed", "dontdump", "dodump"))))
+        elif kind == "punch":
+            do(PunchFile(pid, "h", rng.choice(spots), huge))
         elif kind == "exit" and len(machine.processes) > 1:
             do(Exit(pid))
         elif kind == "touch" and vmas:

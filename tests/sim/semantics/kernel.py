@@ -7,6 +7,7 @@ import ctypes
 import errno
 import mmap
 import os
+import select
 import shutil
 import socket
 import struct
@@ -22,6 +23,7 @@ from mshare_bench.sim.semantics import (
     Exec,
     Exit,
     Fork,
+    Machine,
     Map,
     Op,
     Outcome,
@@ -31,13 +33,16 @@ from mshare_bench.sim.semantics import (
     Touch,
     Unmap,
     WriteFile,
+    fault_counts,
+    script,
+    vm_pte,
 )
 
-__all__ = ["Kernel", "Observed", "build_driver", "lacks"]
+__all__ = ["Difference", "Kernel", "Observed", "build_driver", "compare", "lacks"]
 
 _TOUCH, _MAP, _UNMAP, _PROTECT, _ADVISE, _FORK, _EXEC, _EXIT, _SHMAT, _STATUS = range(1, 11)
 _COMMAND = struct.Struct("<8Qq")
-_ANSWER = struct.Struct("<4qQ")
+_ANSWER = struct.Struct("<5qQ")
 _PROT = {"none": 0, "r": mmap.PROT_READ, "rw": mmap.PROT_READ | mmap.PROT_WRITE}
 _ADVICE = {
     "dontneed": 4,
@@ -93,6 +98,7 @@ class Kernel:
     _fds: dict[str, int] = field(default_factory=dict)
     _segments: dict[str, int] = field(default_factory=dict)
     _used: int = 0
+    _exits: dict[int, int] = field(default_factory=dict)
 
     def __enter__(self) -> Self:
         return self
@@ -104,7 +110,7 @@ class Kernel:
             end.close()
         if self._tree is not None:
             self._tree.wait(timeout=30)
-        for fd in self._fds.values():
+        for fd in [*self._fds.values(), *self._exits.values()]:
             os.close(fd)
         libc = ctypes.CDLL(None, use_errno=True)
         for segment in self._segments.values():
@@ -193,7 +199,7 @@ class Kernel:
         where = {"address": op.address, "length": op.length, "step": op.step, "flags": op.write, "value": op.value}
         _, _, faults, signal, seen = self._ask(self._pids[op.pid], _TOUCH, **where)
         if signal:
-            del self._pids[op.pid]
+            self._bury(op.pid)
             return Observed(Outcome(signal=signal))
         return Observed(Outcome(value=None if op.write else seen), faults)
 
@@ -209,8 +215,14 @@ class Kernel:
     def _leave(self, op: Exit | Exec) -> Observed:
         self._ask(self._pids[op.pid], _EXIT if isinstance(op, Exit) else _EXEC, answered=isinstance(op, Exit))
         if isinstance(op, Exit):
-            del self._pids[op.pid]
+            self._bury(op.pid)
         return Observed(Outcome())
+
+    def _bury(self, pid: int) -> None:
+        """Wait until a process has given its memory back: what it shares (a PMD table of hugetlb) others could still find."""
+        gone = select.poll()
+        gone.register(self._exits[self._pids.pop(pid)], select.POLLIN)
+        assert gone.poll(30_000), "a process does not end"
 
     def _punch(self, op: PunchFile) -> Observed:
         libc = ctypes.CDLL(None, use_errno=True)
@@ -230,5 +242,49 @@ class Kernel:
         answer = self._sockets[number].recv(1 << 16)
         if len(answer) < _ANSWER.size:
             raise RuntimeError(f"process {number} of the history is gone")
-        error, signal, faults, vm_pte, count = _ANSWER.unpack_from(answer)
+        error, signal, faults, vm_pte, pid, count = _ANSWER.unpack_from(answer)
+        if number not in self._exits:
+            self._exits[number] = os.pidfd_open(pid)
         return error, vm_pte, faults, signal, answer[_ANSWER.size : _ANSWER.size + count]
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """The first step at which the model and the kernel part: what was compared, and what each of them says."""
+
+    step: int
+    op: Op
+    what: str
+    model: object
+    kernel: object
+    replay: str
+
+    def __str__(self) -> str:
+        return (
+            f"step {self.step}, {self.op}: {self.what} {self.model} in the model, {self.kernel} here\n\n{self.replay}"
+        )
+
+
+def compare(program: Path, history: list[Op]) -> Difference | None:
+    """Run a history in the model and on this kernel, and compare after every step.
+
+    Compared are the outcome (errno, signal, the bytes that were read), the minor faults of each touch, and VmPTE of every
+    process over that of one that has mapped nothing.
+    """
+    machine = Machine()
+    files = [op for op in history if isinstance(op, CreateFile)]
+    with Kernel(program) as kernel:
+        kernel.start(files, pid=1)
+        for step, op in enumerate(history):
+            pid = getattr(op, "pid", 0)
+            before = fault_counts(machine, pid).minor if pid in machine.processes else 0
+            expected, seen = machine.apply(op), kernel.apply(op)
+            found: list[tuple[str, object, object]] = [("outcome", expected, seen.outcome)]
+            if isinstance(op, Touch) and not expected.signal:
+                found.append(("minor faults", fault_counts(machine, pid).minor - before, seen.faults))
+            if expected == seen.outcome:
+                found += [(f"VmPTE of {one}", vm_pte(machine, one), kernel.vm_pte(one)) for one in machine.processes]
+            for what, model, here in found:
+                if model != here:
+                    return Difference(step, op, what, model, here, script(history[: step + 1]))
+    return None

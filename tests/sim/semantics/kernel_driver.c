@@ -35,6 +35,7 @@ struct answer {
 	int64_t signal;
 	int64_t faults;
 	int64_t vm_pte_kib;
+	int64_t pid;
 	uint64_t count;
 	uint8_t bytes[8192];
 };
@@ -53,6 +54,7 @@ static void reply(void)
 {
 	size_t size = offsetof(struct answer, bytes) + data.answer.count;
 
+	data.answer.pid = getpid();
 	if (send(first_fd + channel, &data.answer, size, MSG_NOSIGNAL) < 0)
 		_exit(1);
 }
