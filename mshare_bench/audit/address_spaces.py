@@ -14,7 +14,7 @@ from mshare_bench.errors import CapabilityError, CellFailed, ConfigError
 from mshare_bench.real.counters.procfs import keyed_kib, read_file, read_text
 from mshare_bench.real.counters.vmpte import compare_mm, kcmp_unavailable
 
-__all__ = ["Candidate", "Selection", "address_spaces", "cgroup_of", "read_candidate", "select"]
+__all__ = ["AddressSpaces", "Candidate", "Selection", "cgroup_of", "read_candidate", "select"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,39 +117,72 @@ def select(pids: Sequence[int | str] | None, cgroup: str | None) -> Selection:
     return Selection(tuple(candidates), without, refused)
 
 
-def address_spaces(candidates: Sequence[Candidate]) -> tuple[list[list[Candidate]], str | None]:
-    """Bring the processes together that share an address space.
+class AddressSpaces:
+    """Tells whether the address space of a process was met before, with ``kcmp(2)``.
 
-    Returns
-    -------
-    groups : list of list of Candidate
-        One per address space, by lowest pid; the first of a group speaks for it.
-    missed : str or None
-        Why that could not be found out, for some or for all.
+    Only processes that were executed into the same addresses are compared: the address of the vdso is drawn anew at each
+    exec, and those that share an address space share it.
+
+    Attributes
+    ----------
+    lack
+        Why processes can't be compared here at all; None when they can.
+    unchecked
+        How many could not be compared.
     """
-    lack = kcmp_unavailable()
-    if lack is not None:
-        return [[one] for one in candidates], f"processes that share an address space are counted once each: {lack}"
-    own, alone = list(candidates), 0
+
+    def __init__(self) -> None:
+        self.lack = kcmp_unavailable()
+        self.unchecked = 0
+        # Pids by what they have to have in common, in the order of `compare_mm`.
+        self._met: dict[bytes, list[int]] = {}
+
+    def owner(self, pid: int, maps: bytes) -> int:
+        """Give the first process met that has the same address space; `pid` itself when there is none.
+
+        Parameters
+        ----------
+        pid
+            The process.
+        maps
+            The text of its ``maps``.
+        """
+        if self.lack is not None:
+            return pid
+        at = maps.rfind(b"[vdso]")
+        begin = maps.rfind(b"\n", 0, at) + 1
+        met = self._met.setdefault(maps[begin : begin + 16] if at >= 0 else b"", [])
+        try:
+            while True:
+                try:
+                    return _insert(met, pid)
+                except CellFailed:
+                    # One of those compared has just ended: leave it out. If it was this one, reading it will say so.
+                    met[:] = [one for one in met if _alive(one)]
+                    if not _alive(pid):
+                        return pid
+        except CapabilityError:
+            self.unchecked += 1
+            return pid
+
+
+def _insert(met: list[int], pid: int) -> int:
+    low, high = 0, len(met)
+    while low < high:
+        middle = (low + high) // 2
+        order = compare_mm(pid, met[middle])
+        if order == 0:
+            return met[middle]
+        low, high = (low, middle) if order < 0 else (middle + 1, high)
+    met.insert(low, pid)
+    return pid
+
+
+def _alive(pid: int) -> bool:
     try:
-        ordered = sorted(own, key=functools.cmp_to_key(_order))
-    except CapabilityError:
-        # Some may not be compared: leave those out, and go on.
-        own = [one for one in candidates if _comparable(one.pid)]
-        alone = len(candidates) - len(own)
-        ordered = sorted(own, key=functools.cmp_to_key(_order))
-    compared = {one.pid for one in own}
-    groups = [[one] for one in candidates if one.pid not in compared]
-    for at, one in enumerate(ordered):
-        if at and _order(ordered[at - 1], one) == 0:
-            groups[-1].append(one)
-        else:
-            groups.append([one])
-    groups = sorted((sorted(group, key=_pid) for group in groups), key=lambda group: group[0].pid)
-    return (
-        groups,
-        f"processes that were not checked for a shared address space, {alone}: not allowed" if alone else None,
-    )
+        return compare_mm(pid, pid) == 0
+    except CellFailed:
+        return False
 
 
 def cgroup_of(folder: str) -> str:
@@ -187,25 +220,6 @@ def _by_pid(pids: Sequence[int | str]) -> Selection:
             raise ConfigError(f"pid={text}: no process has such a name")
         found.update((one.pid, one) for one in matches if one.pid != os.getpid())
     return Selection(tuple(found[pid] for pid in sorted(found)))
-
-
-def _order(first: Candidate, second: Candidate) -> int:
-    try:
-        return compare_mm(first.pid, second.pid)
-    except CellFailed:
-        # One of them has just ended; reading it will say so.
-        return -1 if first.pid < second.pid else 1
-
-
-def _pid(one: Candidate) -> int:
-    return one.pid
-
-
-def _comparable(pid: int) -> bool:
-    try:
-        return compare_mm(pid, pid) == 0
-    except (CellFailed, CapabilityError):
-        return False
 
 
 def _cgroup_pattern(text: str) -> str:

@@ -5,13 +5,16 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["DistinctRows", "first_of_each"]
+__all__ = ["DistinctRows", "distinct"]
 
 _Ints = NDArray[np.int64]
 
+# Up to so many bits, a flag for each possible row is quicker than a sort.
+_BITMAP = 21
 
-def first_of_each(columns: Sequence[_Ints]) -> _Ints:
-    """Give the index of one row of each kind, ordered by the columns.
+
+def distinct(columns: Sequence[_Ints]) -> list[_Ints]:
+    """Give one row of each kind, ordered by the columns.
 
     Parameters
     ----------
@@ -19,22 +22,38 @@ def first_of_each(columns: Sequence[_Ints]) -> _Ints:
         Integers of equal length; rows are equal when they are in every column.
     """
     if not len(columns[0]):
-        return np.empty(0, np.int64)
-    key, bits = np.zeros(len(columns[0]), np.int64), 0
-    for column in columns:
-        low, high = int(column.min()), int(column.max())
-        width = (high - low).bit_length()
-        bits += width
-        if bits > 62:
-            break
-        key = (key << width) | (column - low)
-    else:
-        return np.unique(key, return_index=True)[1].astype(np.int64)
+        return list(columns)
+    lows = [int(column.min()) for column in columns]
+    widths = [(int(column.max()) - low).bit_length() for column, low in zip(columns, lows, strict=True)]
+    if sum(widths) <= 62:
+        # All columns in one integer, and back.
+        key = np.zeros(len(columns[0]), np.int64)
+        for column, low, width in zip(columns, lows, widths, strict=True):
+            key <<= width
+            key |= column - low
+        if sum(widths) <= _BITMAP:
+            seen = np.zeros(1 << sum(widths), np.bool_)
+            seen[key] = True
+            key = np.flatnonzero(seen)
+        else:
+            key.sort()
+            key = key[_first((key,))]
+        rows = []
+        for low, width in zip(reversed(lows), reversed(widths), strict=True):
+            rows.append((key & (1 << width) - 1) + low)
+            key = key >> width
+        return rows[::-1]
     order = np.lexsort(tuple(reversed(columns)))
-    first = np.ones(len(order), np.bool_)
-    first[1:] = np.logical_or.reduce([column[order][1:] != column[order][:-1] for column in columns])
-    chosen: _Ints = order[first]
-    return chosen
+    chosen = order[_first([column[order] for column in columns])]
+    return [column[chosen] for column in columns]
+
+
+def _first(columns: Sequence[_Ints]) -> NDArray[np.bool_]:
+    first = np.zeros(len(columns[0]), np.bool_)
+    first[:1] = True
+    for column in columns:
+        first[1:] |= column[1:] != column[:-1]
+    return first
 
 
 class DistinctRows:
@@ -50,13 +69,12 @@ class DistinctRows:
 
     def __init__(self, width: int) -> None:
         self._width = width
-        self._parts: list[tuple[_Ints, ...]] = []
+        self._parts: list[list[_Ints]] = []
 
     def add(self, *columns: _Ints) -> None:
         """Add rows; those that are there already change nothing."""
-        chosen = first_of_each(columns)
-        if len(chosen):
-            self._parts.append(tuple(column[chosen] for column in columns))
+        if len(columns[0]):
+            self._parts.append(distinct(columns))
 
     def rows(self, same: _Ints) -> tuple[_Ints, ...]:
         """Give the distinct rows, ordered.
@@ -70,8 +88,7 @@ class DistinctRows:
             return tuple(np.empty(0, np.int64) for _ in range(self._width))
         columns = [np.concatenate(column) for column in zip(*self._parts, strict=True)]
         columns[0] = same[columns[0]]
-        chosen = first_of_each(columns)
-        return tuple(column[chosen] for column in columns)
+        return tuple(distinct(columns))
 
     def counts(self, same: _Ints) -> _Ints:
         """Count distinct rows by object; shape (len(same),)."""

@@ -41,14 +41,11 @@ class Frames:
         self._tries: list[int] = []
         self._wanted: set[int] = set()
 
-    def wants(self, layout: Layout) -> bool:
-        """Whether an address space has an object that has not been looked at enough."""
-        self._grow()
-        return not self._wanted.isdisjoint(layout.numbers)
-
     def look(self, pagemap: Pagemap, layout: Layout) -> None:
         """Look at those objects of an address space that have not been looked at enough."""
         self._grow()
+        if self._wanted.isdisjoint(layout.numbers):
+            return
         for number in self._wanted & layout.numbers:
             self._tries[number] -= 1
             mappings = np.flatnonzero(layout.number == number)
@@ -95,10 +92,10 @@ class Frames:
 def frames_unavailable() -> str | None:
     """Say why frame numbers can't be read; None when they can."""
     buffer = ScanBuffer(1)
-    buffer.ranges[0] = 1, 0, 0
+    buffer.rows[0] = 0
     try:
         with open_pagemap("/proc/self/pagemap", buffer, scan=False) as pagemap:
-            start = buffer.address - buffer.address % pagemap.page
+            start = buffer.next_address - buffer.next_address % pagemap.page
             entry = int(pagemap.entries(start, 1)[0])
     except (CapabilityError, OSError) as error:
         return str(error)
@@ -134,7 +131,7 @@ def shared_tables(slots: SharedSlots, size: int, page: int) -> tuple[_Ints, NDAr
         users = int(slots.weight[rows].sum())
         mapped = _map_count(int(slots.space[rows[0]]), int(slots.address[rows[0]]), page)
         if mapped is None:
-            mapped = len(np.unique(slots.protection[rows]))
+            mapped = len(set(slots.protection[rows].tolist()))
             measured[number] = False
         tables[number] += max(0, users - mapped)
     return tables, measured

@@ -71,8 +71,9 @@ def clock_read(pid: int, layout: Layout) -> bool:
         if not any(line.startswith(b"%08x-" % code[0]) and line.endswith(b"[vdso]") for line in maps.splitlines()):
             return False
         try:
-            with open_pagemap(f"/proc/{pid}/pagemap", ScanBuffer(1), scan=False) as pagemap:
-                if pagemap.populated(code[0], int(layout.end[layout.vdso][0])).pages:
+            with open_pagemap(f"/proc/{pid}/pagemap", ScanBuffer(8), scan=False) as pagemap:
+                pagemap.scan(code[0], int(layout.end[layout.vdso][0]))
+                if pagemap.buffer.used:
                     return True
         except (OSError, CapabilityError):
             return False
@@ -94,7 +95,7 @@ def _guesses(
 ) -> Iterator[list[tuple[int, int, int]]]:
     kinds = [objects[number].kind for number in layout.number.tolist()]
     device: NDArray[np.bool_] = np.array([kind is Kind.DEVICE for kind in kinds], np.bool_)
-    device &= ~np.isin(np.arange(len(kinds)), pieces.mapping)
+    device[pieces.mapping] = False
     hidden = layout.hidden if clock else np.zeros(len(kinds), np.bool_)
     if hidden.any():
         # The kernel's clock page is the first of its mapping; the others are for virtual clocks.

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from mshare_bench.audit.address_spaces import Selection, address_spaces, select
+from mshare_bench.audit.address_spaces import Selection, select
 from mshare_bench.audit.frames import frames_unavailable, shared_tables
 from mshare_bench.audit.objects import PRIVATE
 from mshare_bench.audit.result import Audit, AuditedProcess, CgroupShare, Cost
@@ -64,9 +64,8 @@ def audit_host(
     before = _Meter()
     shape = machine_geometry()
     selection = select(pids, cgroup)
-    groups, lack = address_spaces(selection.candidates)
     session = Session(shape, scan=scan)
-    session.read(groups)
+    session.read(selection.candidates)
     everything = pids is None and cgroup is None
     machine = page_tables().page_table_bytes if everything else None
 
@@ -81,7 +80,7 @@ def audit_host(
         processes=processes,
         cgroups=_cgroups(processes),
         unread=tuple(session.unread),
-        missed=_missed(selection, session, lack, everything=everything),
+        missed=_missed(selection, session, everything=everything),
         page_tables_bytes=machine,
         own_bytes=(own[0] or 0) if own else 0,
         without=selection.without,
@@ -164,10 +163,13 @@ def _cgroups(processes: Sequence[AuditedProcess]) -> tuple[CgroupShare, ...]:
     return tuple(sorted(rows, key=lambda row: (-row.vmpte_bytes, row.cgroup)))
 
 
-def _missed(selection: Selection, session: Session, lack: str | None, *, everything: bool) -> tuple[str, ...]:
+def _missed(selection: Selection, session: Session, *, everything: bool) -> tuple[str, ...]:
     missed = []
-    if lack:
-        missed.append(lack)
+    spaces = session.address_spaces
+    if spaces.lack:
+        missed.append(f"processes that share an address space are counted once each: {spaces.lack}")
+    if spaces.unchecked:
+        missed.append(f"processes that were not checked for a shared address space, {spaces.unchecked}: not allowed")
     if selection.refused:
         missed.append(f"processes that may not even be looked at, {selection.refused}: /proc is mounted with hidepid")
     refused = [one for one in session.unread if one.vmpte_bytes is not None]

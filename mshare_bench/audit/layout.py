@@ -4,10 +4,10 @@ Processes that were forked from one parent have the same text in this file, and 
 the same lines but for the addresses: layouts and line ends that were seen before are not taken apart again.
 """
 
+import re
 from collections import OrderedDict
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,8 +25,9 @@ _LARGE = 16
 _KEPT = 128
 _VVAR, _VDSO = 1, 2
 
-# What the end of a line says: object, offset, leaf level, whether huge pages deposit a table, protection, special mapping.
-_Tail: TypeAlias = tuple[int, int, int, bool, int, int]
+# What the end of a line says: object, offset, leaf level, protection, special mapping.
+_COLUMNS = 5
+_LINE = re.compile(rb"([0-9a-f]+)-([0-9a-f]+) (.*)\n")
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +99,10 @@ class Layouts:
     def __init__(self, objects: Objects, geometry: Geometry) -> None:
         self._objects = objects
         self._spans = geometry.spans
-        self._tails: dict[tuple[bytes, int], _Tail] = {}
+        # By IPC namespace: rows of `_table` by the end of a line.
+        self._tails: dict[int, dict[bytes, int]] = {}
+        self._rows: list[tuple[int, ...]] = []
+        self._table = np.empty((0, _COLUMNS), np.int64)
         self._kept: OrderedDict[tuple[bytes, int], Layout] = OrderedDict()
 
     def layout(self, text: bytes, pid: int) -> Layout:
@@ -116,39 +120,39 @@ class Layouts:
         return layout
 
     def _parse(self, text: bytes, namespace: int, pid: int) -> Layout:
-        bounds: list[tuple[int, int]] = []
-        rows: list[_Tail] = []
-        for line in text.splitlines():
-            where, _, tail = line.partition(b" ")
-            first, _, last = where.partition(b"-")
-            low = int(first, 16)
-            if low >> 63:  # [vsyscall]: in the kernel's half
-                continue
-            row = self._tails.get((tail, namespace))
+        tails = self._tails.setdefault(namespace, {})
+        bounds: list[int] = []
+        rows: list[int] = []
+        for low, high, tail in _LINE.findall(text):
+            row = tails.get(tail)
             if row is None:
-                row = self._tails[(tail, namespace)] = self._tail(tail, namespace, pid)
-            bounds.append((low, int(last, 16)))
+                row = tails[tail] = len(self._rows)
+                self._rows.append(self._tail(tail, namespace, pid))
+            bounds += int(low, 16), int(high, 16)
             rows.append(row)
+        if bounds and bounds[-1] >> 63:  # [vsyscall]: in the kernel's half
+            del bounds[-2:], rows[-1:]
+        if len(self._table) < len(self._rows):
+            self._table = np.array(self._rows, np.int64)
         edges = np.array(bounds, np.int64).reshape(-1, 2)
-        columns = np.array(rows, np.int64).reshape(-1, 6)
+        number, offset, leaf, protection, special = self._table[rows].T if rows else np.empty((_COLUMNS, 0), np.int64)
         start, end = edges[:, 0], edges[:, 1]
-        number, offset, leaf = columns[:, 0], columns[:, 1], columns[:, 2]
         return Layout(
             start,
             end,
             offset,
             number,
             leaf,
-            columns[:, 3] != 0,
-            columns[:, 4],
-            columns[:, 5] == _VVAR,
-            columns[:, 5] == _VDSO,
+            number == PRIVATE,
+            protection,
+            special == _VVAR,
+            special == _VDSO,
             frozenset(number.tolist()) - {PRIVATE},
-            self._plan(bounds, rows),
-            bool(len(end)) and int(end[-1]) > 1 << 47,
+            self._plan(start, end, number, offset),
+            bool(bounds) and bounds[-1] > 1 << 47,
         )
 
-    def _tail(self, tail: bytes, namespace: int, pid: int) -> _Tail:
+    def _tail(self, tail: bytes, namespace: int, pid: int) -> tuple[int, ...]:
         # rw-s 00000000 00:01 25                         /memfd:buffers (deleted)
         fields = tail.decode("utf-8", "replace").split(None, 4)
         permissions, offset, device, inode = fields[:4]
@@ -160,24 +164,24 @@ class Layouts:
         if identity.kind is Kind.MSHARE:
             leaf = NO_TABLES
         protection = sum(1 << bit for bit, letter in enumerate("rwxs") if permissions[bit] == letter)
-        return number, int(offset, 16), leaf, number == PRIVATE, protection, _special(path)
+        return number, int(offset, 16), leaf, protection, _special(path)
 
-    def _plan(self, bounds: list[tuple[int, int]], rows: list[_Tail]) -> tuple[Part, ...]:
+    def _plan(
+        self, start: NDArray[np.int64], end: NDArray[np.int64], number: NDArray[np.int64], offset: NDArray[np.int64]
+    ) -> tuple[Part, ...]:
         span = self._spans[0]
         parts: list[Part] = []
-        small: tuple[int, int] | None = None
-        for (start, end), (number, offset, *_) in zip(bounds, rows, strict=True):
-            if end - start < _LARGE * span:
-                small = (small[0] if small else start, end)
-                continue
-            if small:
-                parts.append(Part(*small, None, 0))
-                small = None
-            place = start if number == PRIVATE else start % span
-            phase = 0 if number == PRIVATE else (start - offset) % span
-            parts.append(Part(start, end, (number, offset, end - start, place), phase))
-        if small:
-            parts.append(Part(*small, None, 0))
+        after = 0
+        for at in np.flatnonzero(end - start >= _LARGE * span).tolist():
+            if at > after:
+                parts.append(Part(int(start[after]), int(end[at - 1]), None, 0))
+            first, last, who, where = int(start[at]), int(end[at]), int(number[at]), int(offset[at])
+            place = first if who == PRIVATE else first % span
+            phase = 0 if who == PRIVATE else (first - where) % span
+            parts.append(Part(first, last, (who, where, last - first, place), phase))
+            after = at + 1
+        if after < len(start):
+            parts.append(Part(int(start[after]), int(end[-1]), None, 0))
         return tuple(parts)
 
 

@@ -127,9 +127,9 @@ def cut(read: Sequence[tuple[Layout, Population]], geometry: Geometry) -> Pieces
     shift = 57 if any(layout.wide for layout, _ in read) else 47
     bases = [index << shift for index in range(len(read))]
     mapped = _mapped(read, bases)
-    start = np.concatenate([population.start + base for base, (_, population) in zip(bases, read, strict=True)])
-    end = np.concatenate([population.end + base for base, (_, population) in zip(bases, read, strict=True)])
-    huge = np.concatenate([population.huge for _, population in read])
+    ranges = np.concatenate([population.rows for _, population in read])
+    move = np.repeat(np.array(bases, np.int64), [len(population.rows) for _, population in read])
+    start, end, huge = ranges[:, 0] + move, ranges[:, 1] + move, ranges[:, 2] != 0
 
     span = geometry.spans[0]
     address = _cut_points(start, end, mapped, span)
@@ -182,7 +182,13 @@ def _cut_points(start: _Ints, end: _Ints, mapped: Mapped, span: int) -> _Ints:
         points.append(_multiples(mapped.start[odd] - phase, mapped.end[odd] - phase, span, phase))
     points.append(mapped.start)
     points[2:] = [_inside(one, start, end) for one in points[2:]]
-    return np.unique(np.concatenate(points))
+    return _distinct(np.concatenate(points))
+
+
+def _distinct(points: _Ints) -> _Ints:
+    points.sort(kind="stable")  # runs that are in order already: a merge
+    distinct: _Ints = points[_changes(points)]
+    return distinct
 
 
 def _inside(points: _Ints, start: _Ints, end: _Ints) -> _Ints:

@@ -6,11 +6,13 @@ Reading every entry of every table is what makes ``smaps`` slow: 4 KiB of cold m
 * where a large mapping turns out to be dense, the scan jumps: one page found in a table proves the table;
 * where another process has mapped the same part of the same object in the same place, the pages found there are asked
   about first, all in one system call. Each page that is there proves its table, at one cache line a table. Whether the
-  process has more tables than those shows in its ``VmPTE``, which the caller compares; if so, it asks again, thoroughly.
+  process has more tables than those shows in its ``VmPTE``, which the caller compares; if so, it asks again, thoroughly;
+* where that process had a page in **every** table that the mapping can have, some pages are asked about instead of all: it
+  is the count that proves the rest. A mapping can't have more tables than all, and with fewer ``VmPTE`` would be less.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,10 +32,10 @@ _SAMPLE = 4096
 # From this many pages a table on, finding only the first of each is quicker.
 _DENSE = 32
 _JUMPS = 512
+# Pages asked about where the count proves the rest.
+_ASKED = 4
 # Guesses for a part that were wrong this often are not tried again.
 _MISSES = 4
-# Layouts of which the population is remembered.
-_LAYOUTS = 256
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -42,32 +44,49 @@ class Population:
 
     Attributes
     ----------
-    start, end
-        Bytes; shape (ranges,).
-    huge
-        Whether a huge page maps the range.
+    rows
+        Start, end (bytes) and mark of each range; the mark is not 0 where a huge page maps it. Shape (ranges, 3).
     guessed
         Whether pages were asked about that another process has, and there was room for more: true, but perhaps not all.
     """
 
-    start: _Addresses
-    end: _Addresses
-    huge: NDArray[np.bool_]
+    rows: NDArray[np.int64]
     guessed: bool
 
     @property
-    def fingerprint(self) -> tuple[bytes, bytes, bytes]:
-        """Equal for equal populations."""
-        return self.start.tobytes(), self.end.tobytes(), self.huge.tobytes()
+    def start(self) -> _Addresses:
+        """First address of each range."""
+        return self.rows[:, 0]
+
+    @property
+    def end(self) -> _Addresses:
+        """The address after each range."""
+        return self.rows[:, 1]
+
+    @property
+    def huge(self) -> NDArray[np.bool_]:
+        """Whether a huge page maps the range."""
+        marked: NDArray[np.bool_] = self.rows[:, 2] != 0
+        return marked
 
 
-@dataclass(slots=True)
-class _Recalled:
-    layout: Layout
-    population: Population | None = None
-    pages: _Addresses | None = None
-    asked: int = 0
-    vain: int = 0
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """Pages that a process has in a part, counted from its start.
+
+    Attributes
+    ----------
+    pages
+        One for each table that has any.
+    asked
+        Those to ask about in another process.
+    complete
+        Whether every table that the part can have has one.
+    """
+
+    pages: _Addresses
+    asked: _Addresses
+    complete: bool
 
 
 class Reader:
@@ -86,60 +105,19 @@ class Reader:
         self._page = geometry.page
         self._scan = scan
         self._buffer = ScanBuffer()
-        self._known: dict[tuple[int, ...], _Addresses] = {}
+        self._known: dict[tuple[int, ...], _Known] = {}
         self._misses: dict[tuple[int, ...], int] = {}
-        # By the identity of a layout, which is kept with it: how often it was asked for and how often in vain, and what
-        # was found for it.
-        self._layouts: dict[int, _Recalled] = {}
 
     def open(self, folder: str) -> Pagemap:
         """Open the ``pagemap`` of a process; raises as `open_pagemap` does."""
         return open_pagemap(f"{folder}/pagemap", self._buffer, scan=self._scan)
 
-    def learn(self, pid: int, layout: Layout, population: Population, pages: _Addresses) -> None:
-        """Remember what a process with this layout has populated: others with the same are likely to have the same.
-
-        Parameters
-        ----------
-        pid
-            The process.
-        layout, population
-            Its mappings, and what was found.
-        pages
-            A page of each of its tables and mappings that has one.
-        """
-        there = resident(pid, pages) if len(pages) and not population.huge.any() else None
-        recalled = self._layouts[id(layout)]
-        # The few places that hold no page of memory (the vdso, the zero page) can't be asked about.
-        if there is None or there.sum() < 0.8 * len(pages):
-            recalled.vain = _MISSES
-        else:
-            recalled.population, recalled.pages = replace(population, guessed=True), pages[there]
-
-    def curious(self, layout: Layout) -> bool:
-        """Whether it would pay to `learn` what a process with this layout has: there are several, and they are alike."""
-        recalled = self._layouts.get(id(layout))
-        return recalled is not None and recalled.asked > 1 and recalled.vain < _MISSES and recalled.population is None
-
-    def recall(self, pid: int, layout: Layout) -> Population | None:
-        """Give what another process with the same layout has populated, if this one has a page in each place as well."""
-        recalled = self._layouts.get(id(layout))
-        if recalled is None:
-            if len(self._layouts) >= _LAYOUTS:
-                self._layouts.clear()
-            recalled = self._layouts[id(layout)] = _Recalled(layout)
-        recalled.asked += 1
-        if recalled.population is None or recalled.pages is None:
-            return None
-        there = resident(pid, recalled.pages)
-        if there is not None and there.all():
-            return recalled.population
-        recalled.vain += 1
-        recalled.population = recalled.pages = None
-        return None
+    def reset(self) -> None:
+        """Forget all populations that were read: their memory is used again."""
+        self._buffer.used = 0
 
     def read(self, pagemap: Pagemap, pid: int, layout: Layout, *, thorough: bool = False) -> Population:
-        """Find what is populated.
+        """Find what is populated. What is given back is valid until `reset`.
 
         Parameters
         ----------
@@ -152,107 +130,82 @@ class Reader:
         thorough
             Look at everything; no guesses from other processes, and learn from this one anew.
         """
+        buffer = self._buffer
         proven = {} if thorough else self._proven(pid, layout.parts)
         guessed = False
-        starts: list[_Addresses] = []
-        ends: list[_Addresses] = []
-        huge: list[NDArray[np.bool_]] = []
+        begin = buffer.used
         # The file has 8 bytes for each page of a gap as well, the ioctl passes over gaps.
-        parts = layout.parts if pagemap.tells_huge else _without_gaps(layout)
-        for part in parts:
+        for part in layout.parts if pagemap.tells_huge else _without_gaps(layout):
             pages = proven.get(part.start)
-            if pages is not None:
-                starts.append(pages)
-                ends.append(pages + self._page)
-                huge.append(np.zeros(len(pages), np.bool_))
-                guessed = guessed or len(pages) < self._cells(part)
+            if pages is not None and part.key is not None:
+                buffer.append(pages, pages + self._page)
+                guessed = guessed or not self._known[part.key].complete
                 continue
-            first, last, marks = self._scan_part(pagemap, part)
-            starts += first
-            ends += last
-            huge += marks
+            before = buffer.used
+            self._scan_part(pagemap, part)
             if part.key is not None and (thorough or part.key not in self._known):
-                self._learn(part, first, last, marks)
-        if not starts:
-            none = np.empty(0, np.int64)
-            return Population(none, none, np.empty(0, np.bool_), False)
-        start, end = np.concatenate(starts), np.concatenate(ends)
-        population = Population(start, end, np.concatenate(huge), guessed)
+                self._learn(part, buffer.rows[before : buffer.used])
+        population = Population(buffer.rows[begin : buffer.used], guessed)
         if thorough and not pagemap.tells_huge:
             return self._mark_huge(pagemap, pid, layout, population)
         return population
 
     def _proven(self, pid: int, parts: Sequence[Part]) -> dict[int, _Addresses]:
         """Pages of large mappings, by the mapping's start, that are as another process has them."""
-        asked = [(part, self._known[part.key]) for part in parts if part.key is not None and part.key in self._known]
-        if not asked:
+        known = [(part, self._known[part.key]) for part in parts if part.key is not None and part.key in self._known]
+        if not known:
             return {}
-        addresses = np.concatenate([part.start + pages for part, pages in asked])
-        there = resident(pid, addresses)
+        asked = [part.start + one.asked for part, one in known]
+        there = resident(pid, asked[0] if len(asked) == 1 else np.concatenate(asked))
         if there is None:
             return {}
         proven: dict[int, _Addresses] = {}
         at = 0
-        for part, pages in asked:
-            until = at + len(pages)
-            if there[at:until].all():
-                proven[part.start] = addresses[at:until]
+        for part, one in known:
+            if there[at : at + len(one.asked)].all():
+                proven[part.start] = part.start + one.pages
             else:
                 self._forget(part)
-            at = until
+            at += len(one.asked)
         return proven
-
-    def _cells(self, part: Part) -> int:
-        """Most pages that can be found in a mapping when one is looked for in each table."""
-        cells = (part.end - 1) // self._span - part.start // self._span + 1
-        if part.phase:
-            cells += (part.end - 1 - part.phase) // self._span - (part.start - 1 - part.phase) // self._span
-        return cells
 
     def _forget(self, part: Part) -> None:
         assert part.key is not None
         self._misses[part.key] = self._misses.get(part.key, 0) + 1
         del self._known[part.key]
 
-    def _learn(
-        self, part: Part, first: list[_Addresses], last: list[_Addresses], marks: list[NDArray[np.bool_]]
-    ) -> None:
+    def _learn(self, part: Part, rows: NDArray[np.int64]) -> None:
         assert part.key is not None
         self._known.pop(part.key, None)
         # Where huge pages are, a page that is there proves no PTE table; with nothing there, there is nothing to ask.
-        if not first or any(mark.any() for mark in marks) or self._misses.get(part.key, 0) >= _MISSES:
+        if not len(rows) or rows[:, 2].any() or self._misses.get(part.key, 0) >= _MISSES:
             return
-        pages = first_of_cells(np.concatenate(first), np.concatenate(last), self._span, part.phase)
-        self._known[part.key] = pages - part.start
+        pages = first_of_cells(rows[:, 0], rows[:, 1], self._span, part.phase)
+        cells = (part.end - 1) // self._span - part.start // self._span + 1
+        if part.phase:
+            cells += (part.end - 1 - part.phase) // self._span - (part.start - 1 - part.phase) // self._span
+        pages -= part.start
+        complete = len(pages) >= cells
+        some = np.linspace(0, len(pages) - 1, min(len(pages), _ASKED)).astype(np.int64)
+        self._known[part.key] = _Known(pages, pages[some] if complete else pages, complete)
 
-    def _scan_part(
-        self, pagemap: Pagemap, part: Part
-    ) -> tuple[list[_Addresses], list[_Addresses], list[NDArray[np.bool_]]]:
-        starts: list[_Addresses] = []
-        ends: list[_Addresses] = []
-        huge: list[NDArray[np.bool_]] = []
+    def _scan_part(self, pagemap: Pagemap, part: Part) -> None:
+        buffer = self._buffer
         at, limit = part.start, 0 if part.key is None else _SAMPLE
         while at < part.end:
-            found = pagemap.populated(at, part.end, limit)
-            at = found.next
-            if not len(found.start):
+            before = buffer.used
+            at = pagemap.scan(at, part.end, limit)
+            if not limit or at >= part.end:
                 continue
-            starts.append(found.start)
-            ends.append(found.end)
-            huge.append(found.huge)
-            if found.huge.any():
+            found = buffer.rows[before : buffer.used]
+            if found[:, 2].any():
                 limit = 0  # few entries, many pages: no need to stop and look
-            elif limit and at < part.end:
-                tables = len(first_of_cells(found.start, found.end, self._span))
-                if found.pages < tables * _DENSE:
-                    limit *= 4
-                    continue
-                at = self._next_cell(at, part)
-                pages, marks, at = pagemap.first_pages(at, part.end, self._span, part.phase, _JUMPS)
-                starts.append(pages)
-                ends.append(pages + self._page)
-                huge.append(marks)
-        return starts, ends, huge
+                continue
+            tables = len(first_of_cells(found[:, 0], found[:, 1], self._span))
+            if (found[:, 1] - found[:, 0]).sum() < tables * _DENSE * self._page:
+                limit *= 4
+            else:
+                at = pagemap.first_pages(self._next_cell(at, part), part.end, self._span, part.phase, _JUMPS)
 
     def _next_cell(self, address: int, part: Part) -> int:
         # The scan stopped in the middle of a cell of which it has found pages: go on with the next one.
@@ -272,7 +225,7 @@ class Reader:
             sizes = {one.start: one.sizes for one in mappings(pid)}
         except (CellFailed, CapabilityError):
             return population
-        span, page = self._span, self._page
+        span, pages = self._span, self._span // self._page
         marked: list[int] = []
         for start, end, deposits in zip(
             layout.start.tolist(), layout.end.tolist(), layout.deposits.tolist(), strict=True
@@ -281,12 +234,11 @@ class Reader:
             wanted = (fields.get("ShmemPmdMapped", 0) + fields.get("FilePmdMapped", 0)) // span
             if deposits or not wanted:
                 continue
-            cells = range(-(-start // span) * span, end - span + 1, span)
             ranked = []
-            for cell in cells:
-                index, frames = pagemap.file_frames(cell, span // page)
-                full = len(pagemap.populated(cell, cell + span).start) == 1
-                row = len(index) == span // page and frames[0] % len(index) == 0 and bool((np.diff(frames) == 1).all())
+            for cell in range(-(-start // span) * span, end - span + 1, span):
+                index, frames = pagemap.file_frames(cell, pages)
+                row = len(index) == pages and frames[0] % pages == 0 and bool((np.diff(frames) == 1).all())
+                full = ((population.start <= cell) & (population.end >= cell + span)).any()
                 ranked.append((not row, not full, cell))
             marked += [cell for _, _, cell in sorted(ranked)[:wanted]]
         if not marked:
@@ -296,8 +248,8 @@ class Reader:
         start = np.unique(np.concatenate([population.start, cuts]))
         owner = np.searchsorted(population.start, start, "right") - 1
         end = np.minimum(population.end[owner], np.append(start[1:], np.iinfo(np.int64).max))
-        huge = np.isin(start // span, np.array(marked) // span)
-        return Population(start, end, huge | population.huge[owner], population.guessed)
+        huge = np.isin(start // span, np.array(marked) // span) | population.huge[owner]
+        return Population(np.stack([start, end, huge], axis=1), population.guessed)
 
 
 def _without_gaps(layout: Layout) -> Iterator[Part]:

@@ -5,12 +5,12 @@ Where the two differ, either a guess missed something or the process moved: such
 thoroughly, a few times at most. What differs then is the unattributed rest.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from mshare_bench.audit.address_spaces import Candidate, cgroup_of, read_candidate
+from mshare_bench.audit.address_spaces import AddressSpaces, Candidate, cgroup_of, read_candidate
 from mshare_bench.audit.frames import Frames
 from mshare_bench.audit.hidden import clock_read, hidden_tables
 from mshare_bench.audit.layout import Layout, Layouts
@@ -78,19 +78,22 @@ class Session:
         self.objects = Objects(Filesystems())
         self.frames = Frames(self.objects)
         self.tally = Tally(self.objects, geometry)
+        self.address_spaces = AddressSpaces()
         self.spaces: list[Space] = []
         self.unread: list[Unread] = []
         self._layouts = Layouts(self.objects, geometry)
         self._reader = Reader(geometry, scan=scan)
         self._usage: list[Usage] = []
         self._usages = 0
+        # Processes by the first one of their address space.
+        self._groups: dict[int, list[Candidate]] = {}
 
-    def read(self, groups: Sequence[list[Candidate]]) -> None:
+    def read(self, candidates: Iterable[Candidate]) -> None:
         """Read all of them; `spaces` and `unread` have the outcome, `tally` the sums."""
         batch: list[Space] = []
         limit, ranges = largest_batch(wide=False), 0
-        for group in groups:
-            space = self._space(group)
+        for candidate in candidates:
+            space = self._space([candidate])
             if space is None or space.layout is None or space.population is None:
                 continue
             own = largest_batch(wide=space.layout.wide)
@@ -99,7 +102,7 @@ class Session:
                 batch, limit, ranges = [], largest_batch(wide=False), 0
             batch.append(space)
             limit = min(limit, own)
-            ranges += len(space.population.start)
+            ranges += len(space.population.rows)
         if batch:
             self._count(batch)
 
@@ -112,31 +115,29 @@ class Session:
         return Usage(*(np.concatenate(column) for column in columns))
 
     def _space(self, group: list[Candidate], *, thorough: bool = False) -> Space | None:
+        """Read an address space; None when there is nothing to read, or when it was read for another process already."""
         candidate = group[0]
         try:
             maps = read_file(f"{candidate.folder}/maps")
             if not maps:
                 raise ProcessLookupError
+            if not thorough:
+                owner = self._groups.get(self.address_spaces.owner(candidate.pid, maps))
+                if owner is not None:
+                    owner.append(candidate)
+                    return None
             layout = self._layouts.layout(maps, candidate.pid)
-            population = None if thorough else self._reader.recall(candidate.pid, layout)
-            if population is None or self.frames.wants(layout):
-                with self._reader.open(candidate.folder) as pagemap:
-                    if population is None:
-                        population = self._reader.read(pagemap, candidate.pid, layout, thorough=thorough)
-                        self._learn(candidate.pid, layout, population)
-                    self.frames.look(pagemap, layout)
+            with self._reader.open(candidate.folder) as pagemap:
+                population = self._reader.read(pagemap, candidate.pid, layout, thorough=thorough)
+                self.frames.look(pagemap, layout)
         except CapabilityError as error:
             self._refuse(group, str(error).rpartition(": ")[2])
             return None
         except (FileNotFoundError, ProcessLookupError):
             self._ended(group)
             return None
+        self._groups[candidate.pid] = group
         return Space(group, candidate.vmpte_bytes, cgroup_of(candidate.folder), layout, population)
-
-    def _learn(self, pid: int, layout: Layout, population: Population) -> None:
-        if self._reader.curious(layout):
-            pieces = cut([(layout, population)], self.geometry)
-            self._reader.learn(pid, layout, population, pieces.address)
 
     def _ended(self, group: list[Candidate]) -> None:
         self.unread += [Unread(one.pid, one.comm, "ended while it was read", None) for one in group]
@@ -161,24 +162,20 @@ class Session:
             settled += alike[1:] if confirmed else filter(None, map(self._again, alike[1:]))
         if settled:
             self._put_down(settled, final=True)
+        self._reader.reset()
 
     def _put_down(self, batch: list[Space], *, final: bool) -> list[list[Space]]:
         """Count a batch; give back those whose tables the kernel counts otherwise and that are worth another look.
 
         They come in groups that are alike: mappings, population and the kernel's count.
         """
-        rows: dict[tuple[object, ...], int] = {}
-        keys: dict[int, tuple[object, ...]] = {}
+        rows: dict[tuple[int, bytes], int] = {}
         read: list[tuple[Layout, Population]] = []
         row_of: list[int] = []
         for space in batch:
             assert space.layout is not None
             assert space.population is not None
-            # Address spaces that were recalled share one population object: its bytes are looked at once.
-            same = id(space.population)
-            if same not in keys:
-                keys[same] = (id(space.layout), *space.population.fingerprint)
-            row = rows.setdefault(keys[same], len(read))
+            row = rows.setdefault((id(space.layout), space.population.rows.tobytes()), len(read))
             if row == len(read):
                 read.append((space.layout, space.population))
             row_of.append(row)
@@ -230,24 +227,26 @@ class Session:
 
     def _again(self, space: Space) -> Space | None:
         """Read an address space thoroughly until it stands still."""
-        latest: Space | None = space
+        latest: Space | None = None
         for _ in range(_ATTEMPTS):
-            before = _fresh(space.group)
+            before = self._fresh(space.group)
             if before is None:
-                self._ended(space.group)
                 return None
-            latest = self._space(before, thorough=True)
+            latest = self._space(space.group, thorough=True)
             if latest is None or latest.layout is None or latest.population is None:
                 return None
-            after = _fresh(space.group)
-            if after is not None and after[0].vmpte_bytes == before[0].vmpte_bytes:
-                break
             tables = int(cut([(latest.layout, latest.population)], self.geometry).totals().sum())
-            if tables * self.geometry.page == before[0].vmpte_bytes:
+            if tables * self.geometry.page == before or self._fresh(space.group) == before:
                 break
         return latest
 
-
-def _fresh(group: list[Candidate]) -> list[Candidate] | None:
-    first = read_candidate(group[0].pid)
-    return None if first is None else [first, *group[1:]]
+    def _fresh(self, group: list[Candidate]) -> int | None:
+        """Ask for the kernel's count again, of the first of a group that is still there; None when none is."""
+        while group:
+            first = read_candidate(group[0].pid)
+            if first is not None:
+                group[0] = first
+                return first.vmpte_bytes
+            self._ended(group[:1])
+            del group[0]
+        return None

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from mshare_bench.audit.distinct import DistinctRows
+from mshare_bench.audit.distinct import DistinctRows, distinct
 from mshare_bench.audit.objects import PRIVATE, Kind, Objects
 from mshare_bench.audit.pieces import Level, Pieces
 from mshare_bench.domain.geometry import Geometry
@@ -121,8 +121,11 @@ class Tally:
         self._add_mappings(pieces, weight)
         self._add_whole(pieces, number, weights)
         self._add_slots(pieces, number, weights, label)
-        key, tables = np.unique(np.concatenate(usage), return_counts=True)
-        return Usage(key // size, key % size, tables.astype(np.int64))
+        key = np.concatenate(usage)
+        key.sort()
+        begin = np.flatnonzero(np.diff(key, prepend=-1))
+        tables = np.diff(begin, append=len(key))
+        return Usage(key[begin] // size, key[begin] % size, tables)
 
     def put_down(self, level: int, number: int, tables: int) -> None:
         """Count tables that no page shows but that the kernel counts, where a hidden mapping explains them exactly."""
@@ -166,8 +169,8 @@ class Tally:
         number, space = mapped.number[taken], mapped.space[taken]
         length = (mapped.end - mapped.start)[taken]
         self.mapped_bytes += _sum(number, length * weight[space], size)
-        pair = np.unique(space * size + number)
-        self.mappers += _sum(pair % size, weight[pair // size], size)
+        who, what = distinct((space, number))
+        self.mappers += _sum(what, weight[who], size)
         span = self.geometry.spans[0]
         large = taken & (mapped.number != PRIVATE) & (mapped.end - mapped.start >= span)
         number = mapped.number[large]

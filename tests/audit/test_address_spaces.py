@@ -7,10 +7,12 @@ import time
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from mshare_bench.audit import address_spaces as module
-from mshare_bench.audit.address_spaces import Candidate, address_spaces, cgroup_of, read_candidate, select
-from mshare_bench.errors import CapabilityError, ConfigError
+from mshare_bench.audit.address_spaces import AddressSpaces, cgroup_of, read_candidate, select
+from mshare_bench.errors import CapabilityError, CellFailed, ConfigError
 from mshare_bench.real.counters.vmpte import kcmp_unavailable
 from tests.real.counters.agents import sharing_child
 from tests.requirements import require
@@ -125,32 +127,87 @@ def test_the_memory_controllers_cgroup_is_the_one_that_is_charged():
     assert cgroup_of("/proc/self") == module._charged(Path("/proc/self/cgroup").read_bytes())
 
 
-def test_processes_on_one_address_space_are_one_group():
+def _maps(pid):
+    return Path(f"/proc/{pid}/maps").read_bytes()
+
+
+def test_processes_on_one_address_space_have_one_owner():
     require("kernel", kcmp_unavailable() is None, str(kcmp_unavailable()))
     with child() as other, sharing_child() as pid:
-        candidates = [read_candidate(one) for one in (os.getpid(), other.pid, pid)]
-        groups, missed = address_spaces(candidates)
-        assert missed is None
-        assert sorted([one.pid for one in group] for group in groups) == sorted([[os.getpid(), pid], [other.pid]])
+        spaces = AddressSpaces()
+        owners = [spaces.owner(one, _maps(one)) for one in (os.getpid(), other.pid, pid)]
+        assert owners == [os.getpid(), other.pid, os.getpid()]
+        assert (spaces.lack, spaces.unchecked) == (None, 0)
 
 
-def test_what_may_not_be_compared_stands_alone(monkeypatch):
-    def refuse(first, second):
-        if 3 in (first, second):
+class _Kernel:
+    """A kcmp of made-up processes: `spaces` has the address space of each, by pid."""
+
+    def __init__(self, spaces, ended=(), refused=()):
+        self.spaces, self.ended, self.refused, self.calls = spaces, set(ended), set(refused), 0
+
+    def __call__(self, first, second):
+        self.calls += 1
+        if self.refused & {first, second}:
             raise CapabilityError("not allowed")
-        return (first % 2 > second % 2) - (first % 2 < second % 2)
-
-    monkeypatch.setattr(module, "compare_mm", refuse)
-    monkeypatch.setattr(module, "kcmp_unavailable", lambda: None)
-    candidates = [Candidate(pid, f"/proc/{pid}", "x", 4096) for pid in (1, 2, 3, 4, 5)]
-    groups, missed = address_spaces(candidates)
-    assert [[one.pid for one in group] for group in groups] == [[1, 5], [2, 4], [3]]
-    assert "1: not allowed" in missed
+        if self.ended & {first, second}:
+            raise CellFailed("ended")
+        one, two = self.spaces[first], self.spaces[second]
+        return (one > two) - (one < two)
 
 
-def test_without_kcmp_each_counts_and_it_says_so(monkeypatch):
+@pytest.fixture
+def kernel(monkeypatch):
+    def use(*args, **kwargs):
+        made = _Kernel(*args, **kwargs)
+        monkeypatch.setattr(module, "compare_mm", made)
+        monkeypatch.setattr(module, "kcmp_unavailable", lambda: None)
+        return made
+
+    return use
+
+
+_FORKED = b"7ffd1000-7ffd3000 r-xp 00000000 00:00 0  [vdso]\n"
+
+
+@given(st.lists(st.integers(0, 30), min_size=1, max_size=120))
+def test_owners_are_the_first_of_each_address_space(spaces):
+    kernel = _Kernel(dict(enumerate(spaces)))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "compare_mm", kernel)
+        patch.setattr(module, "kcmp_unavailable", lambda: None)
+        found = AddressSpaces()
+        assert [found.owner(pid, _FORKED) for pid in range(len(spaces))] == [spaces.index(space) for space in spaces]
+    assert kernel.calls <= len(spaces) * 6, "a binary search, not everyone with everyone"
+
+
+def test_processes_of_other_programs_are_not_even_compared(kernel):
+    asked = kernel({pid: pid for pid in range(50)})
+    spaces = AddressSpaces()
+    for pid in range(50):
+        assert spaces.owner(pid, b"%08x-%08x r-xp 00000000 00:00 0  [vdso]\n" % (pid << 12, pid + 1 << 12)) == pid
+    assert asked.calls == 0
+
+
+def test_one_that_ended_in_between_is_left_out(kernel):
+    asked = kernel({1: 10, 2: 20, 3: 30, 4: 10})
+    spaces = AddressSpaces()
+    assert [spaces.owner(pid, _FORKED) for pid in (1, 2, 3)] == [1, 2, 3]
+    asked.ended = {2}
+    assert spaces.owner(4, _FORKED) == 1
+    asked.ended = {2, 5}
+    assert spaces.owner(5, _FORKED) == 5
+
+
+def test_what_may_not_be_compared_stands_alone(kernel):
+    kernel({1: 10, 2: 10, 3: 10}, refused={2})
+    spaces = AddressSpaces()
+    assert [spaces.owner(pid, _FORKED) for pid in (1, 2, 3)] == [1, 2, 1]
+    assert spaces.unchecked == 1
+
+
+def test_without_kcmp_each_stands_alone(monkeypatch):
     monkeypatch.setattr(module, "kcmp_unavailable", lambda: "kcmp: function not implemented")
-    candidates = [Candidate(pid, f"/proc/{pid}", "x", 4096) for pid in (1, 2)]
-    groups, missed = address_spaces(candidates)
-    assert len(groups) == 2
-    assert "function not implemented" in missed
+    spaces = AddressSpaces()
+    assert [spaces.owner(pid, _FORKED) for pid in (1, 2)] == [1, 2]
+    assert spaces.lack == "kcmp: function not implemented"

@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 
-from mshare_bench.audit import population as module
 from mshare_bench.audit.layout import Layouts
 from mshare_bench.audit.objects import Filesystems, Objects
 from mshare_bench.audit.population import Reader
@@ -113,34 +112,14 @@ def test_mixed_densities_are_found(layouts):
     assert tables(found) == set((pages // 512).tolist())
 
 
-def test_a_layout_is_recalled_once_it_was_seen_twice(layouts, monkeypatch):
-    asked = []
-    original = module.resident
-    monkeypatch.setattr(module, "resident", lambda pid, pages: asked.append(pid) or original(pid, pages))
-    with memfd_of(32 * MIB) as fd, agents(sharing(fd, 32 * MIB), count=3, fds=[fd]) as pids:
+def test_memory_of_ranges_is_used_again(layouts):
+    with memfd_of(32 * MIB) as fd, agents(sharing(fd, 32 * MIB), count=2, fds=[fd]) as pids:
         reader = Reader(X86_64)
-        layout = layout_of(layouts, pids[0])
-        assert layout_of(layouts, pids[1]) is layout, "forked processes have the same text in maps"
-        assert reader.recall(pids[0], layout) is None
-        assert not reader.curious(layout)
-        assert reader.recall(pids[1], layout) is None
-        assert reader.curious(layout)
-        population = read(reader, layouts, pids[1])
-        reader.learn(pids[1], layout, population, population.start)
-        recalled = reader.recall(pids[2], layout)
-        assert recalled.fingerprint == population.fingerprint
-        assert recalled.guessed, "there might be more: the kernel's count decides"
-        assert asked[-1] == pids[2]
-
-
-def test_what_another_process_lacks_is_not_recalled(layouts):
-    with memfd_of(32 * MIB) as fd:
-        every, less = sharing(fd, 32 * MIB), [Map(BASE, 32 * MIB, fd=fd), Touch(BASE, count=4096)]
-        with agents(every, every, less, fds=[fd]) as pids:
-            reader = Reader(X86_64)
-            layout = layout_of(layouts, pids[0])
-            for pid in pids[:2]:
-                reader.recall(pid, layout)
-            population = read(reader, layouts, pids[1])
-            reader.learn(pids[1], layout, population, population.start)
-            assert reader.recall(pids[2], layout) is None
+        first = read(reader, layouts, pids[0])
+        seen = tables(first)
+        second = tables(read(reader, layouts, pids[1]))
+        assert tables(first) == seen, "until it is reset, what was given stays"
+        reader.reset()
+        third = read(reader, layouts, pids[1])
+    assert np.shares_memory(first.rows, third.rows)
+    assert seen == second == tables(third) == set(range(16))

@@ -4,11 +4,12 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 
 from mshare_bench.audit import session as module
-from mshare_bench.audit.address_spaces import Candidate, read_candidate
+from mshare_bench.audit.address_spaces import read_candidate
 from mshare_bench.audit.session import Session
 from mshare_bench.domain.geometry import X86_64
 from mshare_bench.real.agent import Map, Touch
@@ -19,7 +20,7 @@ pytestmark = pytest.mark.kernel
 
 def read(pids):
     session = Session(X86_64)
-    session.read([[read_candidate(pid)] for pid in pids])
+    session.read([read_candidate(pid) for pid in pids])
     return session
 
 
@@ -27,10 +28,10 @@ def test_tables_that_come_after_the_count_was_read_are_not_lost():
     # The kernel's count is older than the tables: the process is read again, with a new count.
     with memfd_of(16 * MIB) as fd, agents(sharing(fd, 16 * MIB), count=3, fds=[fd]) as pids:
         session = Session(X86_64)
-        groups = [[read_candidate(pid)] for pid in pids]
-        stale = groups[1][0]
-        groups[1] = [Candidate(stale.pid, stale.folder, stale.comm, stale.vmpte_bytes - 3 * 4096)]
-        session.read(groups)
+        candidates = [read_candidate(pid) for pid in pids]
+        stale = candidates[1]
+        candidates[1] = replace(stale, vmpte_bytes=stale.vmpte_bytes - 3 * 4096)
+        session.read(candidates)
     spaces = {space.group[0].pid: space for space in session.spaces}
     assert {spaces[pid].attributed * 4096 - spaces[pid].vmpte_bytes for pid in pids} == {0}
     assert spaces[pids[1]].vmpte_bytes == stale.vmpte_bytes
@@ -77,7 +78,7 @@ def test_one_look_confirms_those_that_are_alike(monkeypatch):
 def test_a_process_that_ends_at_any_moment_is_named(monkeypatch):
     for moment in ("/proc/{}/maps", "open"):
         victim = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
-        group = [read_candidate(victim.pid)]
+        candidate = read_candidate(victim.pid)
         session = Session(X86_64)
         original = module.read_file if moment != "open" else session._reader.open
 
@@ -91,7 +92,7 @@ def test_a_process_that_ends_at_any_moment_is_named(monkeypatch):
                 patch.setattr(session._reader, "open", end)
             else:
                 patch.setattr(module, "read_file", end)
-            session.read([group])
+            session.read([candidate])
         victim.communicate()
         assert [(one.pid, one.reason, one.vmpte_bytes) for one in session.unread] == [
             (victim.pid, "ended while it was read", None)

@@ -63,8 +63,7 @@ def population_of(mappings):
             ranges[-1][1] = page + 1
         else:
             ranges.append([page, page + 1, huge])
-    array = np.array(ranges, np.int64).reshape(-1, 3)
-    return Population(array[:, 0] * PAGE, array[:, 1] * PAGE, array[:, 2] != 0, False)
+    return Population(np.array(ranges, np.int64).reshape(-1, 3) * PAGE, False)
 
 
 def tables_of(mappings, geometry=TOY):

@@ -25,8 +25,6 @@ import functools
 import os
 import platform
 import struct
-from collections.abc import Iterator
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,7 +33,6 @@ from mshare_bench.errors import CapabilityError
 
 __all__ = [
     "Pagemap",
-    "Populated",
     "ScanBuffer",
     "first_of_cells",
     "open_pagemap",
@@ -45,68 +42,96 @@ __all__ = [
 
 _SCAN = 0xC0606610  # _IOWR('f', 16, struct pm_scan_arg)
 _ARG = struct.Struct("12Q")
-_START, _END, _WALK_END = 2, 3, 4  # u64 fields of struct pm_scan_arg that change between calls
-_VEC_LEN, _MAX_PAGES = 6, 7
+# The u64 fields of struct pm_scan_arg that change between calls.
+_START, _END, _VEC, _VEC_LEN, _MAX_PAGES = 2, 3, 5, 6, 7
+_ROW = 24  # struct page_region
+_ANSWER = 1 << 12  # ranges of one answer
 _PRESENT, _SWAPPED, _HUGE = 1 << 3, 1 << 4, 1 << 6
 
 _ENTRY_PRESENT, _ENTRY_SWAPPED, _ENTRY_FILE = 1 << 63, 1 << 62, 1 << 61
 _ENTRY_FRAME = (1 << 55) - 1
+_PAGE = os.sysconf("SC_PAGE_SIZE")
 _FILE_CHUNK = 1 << 17  # entries of one read of the file: 1 MiB
 
 # From the kernel's syscall tables: x86-64 has its own, later architectures share asm-generic.
-_MOVE_PAGES = {"x86_64": 279, "aarch64": 239, "riscv64": 239, "ppc64le": 301, "s390x": 310}
-_LIBC = ctypes.CDLL(None, use_errno=True)
+_MOVE_PAGES = {"x86_64": 279, "aarch64": 239, "riscv64": 239, "ppc64le": 301, "s390x": 310}.get(platform.machine())
+_SYSCALL = ctypes.CDLL(None, use_errno=True).syscall
+_SYSCALL.argtypes = (ctypes.c_long,) * 7
+_SYSCALL.restype = ctypes.c_long
 
 _Addresses = NDArray[np.int64]
 
 
-@dataclass(frozen=True, slots=True)
-class Populated:
-    """Ranges of populated pages, ascending and disjoint.
+class ScanBuffer:
+    """Populated ranges, one after the other, as scans append them.
+
+    Parameters
+    ----------
+    ranges
+        Room at first; `reserve` makes more.
 
     Attributes
     ----------
-    start, end
-        Bytes; shape (n,).
-    huge
-        Whether a huge page (THP or hugetlb) maps the range: its entries are above the PTE level. Shape (n,).
-    pages
-        Base pages in all ranges.
-    next
-        Where the walk stopped; the end that was asked for when nothing is left.
+    rows
+        Start, end (bytes) and mark of each range; the mark is not 0 where a huge page (THP or hugetlb) maps the range, so that
+        its entry is above the PTE level. Shape (room, 3), int64; the first `used` are filled.
+    used
+        How many. Set it back to drop the last ones.
     """
 
-    start: _Addresses
-    end: _Addresses
-    huge: NDArray[np.bool_]
-    pages: int
-    next: int
-
-
-class ScanBuffer:
-    """Memory for the answers of `PAGEMAP_SCAN`; one serves any number of `Pagemap`s, one after the other."""
-
-    __slots__ = ("address", "argument", "fields", "ranges", "words")
+    __slots__ = ("argument", "fields", "rows", "used", "words")
 
     def __init__(self, ranges: int = 1 << 14) -> None:
-        self.ranges = np.empty((ranges, 3), np.int64)
-        self.address = int(self.ranges.ctypes.data)
-        self.words = self.ranges.reshape(-1).data
-        anything = _PRESENT | _SWAPPED
-        self.argument = bytearray(_ARG.pack(_ARG.size, 0, 0, 0, 0, self.address, ranges, 0, 0, 0, anything, _HUGE))
+        self.used = 0
+        self.argument = bytearray(_ARG.pack(_ARG.size, 0, 0, 0, 0, 0, 0, 0, 0, 0, _PRESENT | _SWAPPED, _HUGE))
         self.fields = memoryview(self.argument).cast("Q")
+        self._take(np.empty((ranges, 3), np.int64))
+
+    def reserve(self, ranges: int) -> None:
+        """Make room for so many more. Views of `rows` from before stay as they are, but are no part of it any more."""
+        if len(self.rows) - self.used < ranges:
+            rows = np.empty((2 * len(self.rows) + ranges, 3), np.int64)
+            rows[: self.used] = self.rows[: self.used]
+            self._take(rows)
+
+    def append(self, start: _Addresses, end: _Addresses) -> None:
+        """Append ranges of base pages."""
+        count = len(start)
+        self.reserve(count)
+        rows = self.rows[self.used : self.used + count]
+        rows[:, 0], rows[:, 1], rows[:, 2] = start, end, 0
+        self.used += count
+
+    def _take(self, rows: NDArray[np.int64]) -> None:
+        self.rows = rows
+        self.words = rows.reshape(-1).data
+
+    @property
+    def next_address(self) -> int:
+        """Where in memory the next row goes."""
+        address: int = self.rows.__array_interface__["data"][0]
+        return address + self.used * _ROW
 
 
 class Pagemap:
-    """The open ``pagemap`` of one process, read as a file: the way of kernels without `PAGEMAP_SCAN`."""
+    """The open ``pagemap`` of one process, read as a file: the way of kernels without `PAGEMAP_SCAN`.
 
-    __slots__ = ("descriptor", "page")
+    Parameters
+    ----------
+    path
+        Such as ``/proc/1234/pagemap``.
+    buffer
+        Where ranges are appended.
+    """
+
+    __slots__ = ("buffer", "descriptor", "page")
 
     #: Whether ranges tell huge pages from small ones.
     tells_huge = False
 
-    def __init__(self, path: str) -> None:
-        self.page = os.sysconf("SC_PAGE_SIZE")
+    def __init__(self, path: str, buffer: ScanBuffer) -> None:
+        self.buffer = buffer
+        self.page = _PAGE
         try:
             self.descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         except PermissionError as error:
@@ -137,8 +162,8 @@ class Pagemap:
         index = np.flatnonzero(((entries & wanted) == wanted) & (frames != 0))
         return index, frames[index]
 
-    def populated(self, start: int, end: int, max_pages: int = 0) -> Populated:
-        """Find the populated ranges of [start, end), all of them or as many as one answer holds.
+    def scan(self, start: int, end: int, max_pages: int = 0) -> int:
+        """Append the populated ranges of [start, end), all of them or as many as one call gives.
 
         Parameters
         ----------
@@ -146,6 +171,11 @@ class Pagemap:
             Bytes, multiples of the base page.
         max_pages
             Stop after so many populated pages; 0 for no limit.
+
+        Returns
+        -------
+        int
+            Where it stopped; `end` when nothing is left.
         """
         page = self.page
         stop = min(end, start + _FILE_CHUNK * page)
@@ -155,20 +185,11 @@ class Pagemap:
             cut = int(np.flatnonzero(filled)[max_pages - 1]) + 1
             filled, stop = filled[:cut], start + cut * page
         edges = np.flatnonzero(np.diff(filled, prepend=False, append=False))
-        first, last = start + edges[0::2] * page, start + edges[1::2] * page
-        return Populated(first, last, np.zeros(len(first), np.bool_), int(np.count_nonzero(filled)), stop)
+        self.buffer.append(start + edges[0::2] * page, start + edges[1::2] * page)
+        return stop
 
-    def ranges(self, start: int, end: int) -> Iterator[Populated]:
-        """Walk [start, end) to its end."""
-        while start < end:
-            found = self.populated(start, end)
-            yield found
-            start = found.next
-
-    def first_pages(
-        self, start: int, end: int, span: int, phase: int, limit: int
-    ) -> tuple[_Addresses, NDArray[np.bool_], int]:
-        """Find the lowest populated page in each cell of [start, end).
+    def first_pages(self, start: int, end: int, span: int, phase: int, limit: int) -> int:
+        """Append the lowest populated page of each cell of [start, end), as ranges of one page.
 
         Parameters
         ----------
@@ -183,62 +204,63 @@ class Pagemap:
 
         Returns
         -------
-        pages : ndarray of int64
-            Addresses, ascending.
-        huge : ndarray of bool
-            Whether it is part of a huge page.
-        next : int
+        int
             Where it stopped; `end` when nothing is left.
         """
-        found = self.populated(start, end)
-        cells = first_of_cells(found.start, found.end, span, phase)[:limit]
-        huge = np.zeros(len(cells), np.bool_)
-        if len(cells) < limit:
-            return cells, huge, found.next
-        return cells, huge, min(end, _next_cut(int(cells[-1]), span, phase))
+        begin = self.buffer.used
+        stop = self.scan(start, end)
+        found = self.buffer.rows[begin : self.buffer.used]
+        cells = first_of_cells(found[:, 0].copy(), found[:, 1].copy(), span, phase)[:limit]
+        self.buffer.used = begin
+        self.buffer.append(cells, cells + self.page)
+        return stop if len(cells) < limit else min(end, _next_cut(int(cells[-1]), span, phase))
 
 
 class _ScanningPagemap(Pagemap):
     """The same through `PAGEMAP_SCAN`."""
 
-    __slots__ = ("_buffer",)
+    __slots__ = ()
     tells_huge = True
 
-    def __init__(self, path: str, buffer: ScanBuffer) -> None:
-        super().__init__(path)
-        self._buffer = buffer
-
-    def populated(self, start: int, end: int, max_pages: int = 0) -> Populated:
-        buffer = self._buffer
+    def scan(self, start: int, end: int, max_pages: int = 0) -> int:
+        buffer = self.buffer
+        buffer.reserve(_ANSWER)
         fields = buffer.fields
-        fields[_START], fields[_END] = start, end
-        fields[_VEC_LEN], fields[_MAX_PAGES] = len(buffer.ranges), max_pages
+        fields[_START], fields[_END], fields[_MAX_PAGES] = start, end, max_pages
+        fields[_VEC], fields[_VEC_LEN] = buffer.next_address, _ANSWER
         count = fcntl.ioctl(self.descriptor, _SCAN, buffer.argument)
-        found = buffer.ranges[:count].copy()
-        pages = int((found[:, 1] - found[:, 0]).sum()) // self.page
-        return Populated(found[:, 0], found[:, 1], found[:, 2] != 0, pages, fields[_WALK_END])
+        before = buffer.used
+        buffer.used += count
+        # The walk_end that the kernel hands out is that of an earlier round when it ends after more than 512 ranges (seen on
+        # Linux 6.18): what was left out follows from what is there.
+        full = count == _ANSWER
+        if max_pages and count and not full:
+            found = buffer.rows[before : buffer.used]
+            full = int((found[:, 1] - found[:, 0]).sum()) >= max_pages * self.page
+        return min(end, buffer.words[3 * buffer.used - 2]) if full else end
 
-    def first_pages(
-        self, start: int, end: int, span: int, phase: int, limit: int
-    ) -> tuple[_Addresses, NDArray[np.bool_], int]:
+    def first_pages(self, start: int, end: int, span: int, phase: int, limit: int) -> int:
         # This loop runs once for each table of a large process: it does nothing but the call and the next address.
-        buffer, ioctl, descriptor = self._buffer, fcntl.ioctl, self.descriptor
+        buffer, ioctl, descriptor, page = self.buffer, fcntl.ioctl, self.descriptor, self.page
+        buffer.reserve(limit)
         fields, words, argument = buffer.fields, buffer.words, buffer.argument
         fields[_END], fields[_VEC_LEN], fields[_MAX_PAGES] = end, 1, 1
-        pages: list[int] = []
-        huge: list[int] = []
-        while start < end and len(pages) < limit:
-            fields[_START] = start
+        vec, at = buffer.next_address, 3 * buffer.used
+        last = at + 3 * limit
+        while start < end and at < last:
+            fields[_START], fields[_VEC] = start, vec
             if not ioctl(descriptor, _SCAN, argument):
                 start = end
                 break
-            found = words[0]
-            pages.append(found)
-            huge.append(words[2])
+            found = words[at]
+            words[at + 1] = found + page
             start = found - found % span + span
             if phase:
                 start = min(start, found - (found - phase) % span + span)
-        return np.array(pages, np.int64), np.array(huge, np.int64) != 0, min(start, end)
+            vec += _ROW
+            at += 3
+        buffer.used = at // 3
+        return min(start, end)
 
 
 def _next_cut(address: int, span: int, phase: int) -> int:
@@ -266,7 +288,9 @@ def first_of_cells(start: _Addresses, end: _Addresses, span: int, phase: int = 0
     points = [start, _multiples_inside(start, end, span, 0)]
     if phase:
         points.append(_multiples_inside(start, end, span, phase))
-    pages = np.unique(np.concatenate(points))
+    # Not numpy.unique: its first call imports numpy.ma, which takes longer than many an audit.
+    pages = np.concatenate(points)
+    pages.sort()
     cell = pages // span
     first = np.empty(len(pages), np.bool_)
     first[0] = True
@@ -298,7 +322,7 @@ def open_pagemap(path: str, buffer: ScanBuffer, *, scan: bool | None = None) -> 
     path
         Such as ``/proc/1234/pagemap``.
     buffer
-        Where the kernel puts its answers.
+        Where ranges are appended.
     scan
         Whether to use `PAGEMAP_SCAN`; None for what this kernel has.
 
@@ -311,24 +335,23 @@ def open_pagemap(path: str, buffer: ScanBuffer, *, scan: bool | None = None) -> 
     """
     if scan is None:
         scan = scan_unavailable() is None
-    return _ScanningPagemap(path, buffer) if scan else Pagemap(path)
+    return (_ScanningPagemap if scan else Pagemap)(path, buffer)
 
 
 @functools.cache
 def scan_unavailable() -> str | None:
     """Say why `PAGEMAP_SCAN` can't be used here; None when it can. Asked by using it on a page of this process."""
-    buffer = ScanBuffer(1)
-    page = os.sysconf("SC_PAGE_SIZE")
-    start = buffer.address - buffer.address % page
-    buffer.ranges[0] = 1, 0, 0
+    buffer = ScanBuffer(_ANSWER)
+    start = buffer.next_address - buffer.next_address % _PAGE
+    buffer.rows[0] = 0
     try:
         with _ScanningPagemap("/proc/self/pagemap", buffer) as pagemap:
-            found = pagemap.populated(start, start + page)
+            pagemap.scan(start, start + _PAGE)
     except CapabilityError as error:
         return str(error)
     except OSError as error:
         return f"PAGEMAP_SCAN: {os.strerror(error.errno or errno.EINVAL)} (Linux has it since 6.7)"
-    if found.pages != 1:
+    if buffer.used != 1 or buffer.rows[0, 0] != start:
         return "PAGEMAP_SCAN does not find a page that is there"
     return None
 
@@ -343,7 +366,7 @@ def resident(pid: int, addresses: NDArray[np.int64]) -> NDArray[np.bool_] | None
     pid
         The process.
     addresses
-        Addresses to look at; contiguous int64.
+        Addresses to look at; contiguous.
 
     Returns
     -------
@@ -351,17 +374,8 @@ def resident(pid: int, addresses: NDArray[np.int64]) -> NDArray[np.bool_] | None
         True where a page of memory is mapped. False says little: nothing mapped, swapped out, the zero page.
         None where the kernel doesn't answer (no NUMA support, not allowed, the process has ended).
     """
-    number = _MOVE_PAGES.get(platform.machine())
-    if number is None:
+    if _MOVE_PAGES is None:
         return None
-    status = np.full(len(addresses), -1, np.int32)
-    result = _LIBC.syscall(
-        ctypes.c_long(number),
-        ctypes.c_long(pid),
-        ctypes.c_ulong(len(addresses)),
-        ctypes.c_void_p(addresses.ctypes.data),
-        ctypes.c_void_p(None),
-        ctypes.c_void_p(status.ctypes.data),
-        ctypes.c_long(0),
-    )
-    return status >= 0 if result == 0 else None
+    status = np.empty(len(addresses), np.int32)
+    where, answer = addresses.__array_interface__["data"][0], status.__array_interface__["data"][0]
+    return status >= 0 if _SYSCALL(_MOVE_PAGES, pid, len(addresses), where, 0, answer, 0) == 0 else None

@@ -36,7 +36,9 @@ __all__ = ["compare_mm", "kcmp_unavailable", "representatives", "same_mm", "stat
 _KCMP_VM = 1
 # From the kernel's syscall tables: x86-64 has its own, later architectures share asm-generic.
 _KCMP_SYSCALL = {"x86_64": 312, "aarch64": 272, "riscv64": 272, "ppc64le": 354, "s390x": 343}.get(platform.machine())
-_LIBC = ctypes.CDLL(None, use_errno=True)
+_SYSCALL = ctypes.CDLL(None, use_errno=True).syscall
+_SYSCALL.argtypes = (ctypes.c_long,) * 6
+_SYSCALL.restype = ctypes.c_long
 
 
 def status_bytes(pid: int, fields: Sequence[str]) -> tuple[int | None, ...] | None:
@@ -205,7 +207,7 @@ def compare_mm(first: int, second: int) -> int:
     # kcmp(2): 0 equal, 1 less, 2 greater, 3 not equal and without an order.
     if _KCMP_SYSCALL is None:
         raise CapabilityError(f"kcmp: system call number not known for {platform.machine()}")
-    result = int(_LIBC.syscall(_KCMP_SYSCALL, first, second, _KCMP_VM, 0, 0))
+    result = _SYSCALL(_KCMP_SYSCALL, first, second, _KCMP_VM, 0, 0)
     if result == 0:
         return 0
     if result == 1:

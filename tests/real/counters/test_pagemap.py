@@ -41,12 +41,10 @@ def region(pages, size=32 * MIB, advice=None):
         yield start
 
 
-def pages_in(pagemap, start, end):
-    found = []
-    for part in pagemap.ranges(start, end):
-        for first, last in zip(part.start.tolist(), part.end.tolist(), strict=True):
-            found += range((first - start) // 4096, (last - start) // 4096)
-    return found
+def pages_of(pagemap, start):
+    """Pages of the ranges that were appended, counted from `start`."""
+    rows = pagemap.buffer.rows[: pagemap.buffer.used].tolist()
+    return [page for first, last, _ in rows for page in range((first - start) // 4096, (last - start) // 4096)]
 
 
 @pytest.mark.parametrize(
@@ -54,43 +52,54 @@ def pages_in(pagemap, start, end):
 )
 def test_populated_pages_are_those_that_were_touched(scan, pages):
     with region(pages) as start, open_pagemap("/proc/self/pagemap", ScanBuffer(), scan=scan) as pagemap:
-        assert pages_in(pagemap, start, start + 32 * MIB) == pages
-        one = pagemap.populated(start, start + 32 * MIB)
-        assert one.pages == len(pages)
-        assert one.next == start + 32 * MIB
-        assert not one.huge.any()
+        assert pagemap.scan(start, start + 32 * MIB) == start + 32 * MIB
+        assert pages_of(pagemap, start) == pages
+        assert not pagemap.buffer.rows[: pagemap.buffer.used, 2].any()
 
 
-def test_more_ranges_than_one_answer_holds(scan):
-    pages = list(range(0, 2000, 2))
-    with region(pages) as start, open_pagemap("/proc/self/pagemap", ScanBuffer(64), scan=scan) as pagemap:
-        assert pages_in(pagemap, start, start + 32 * MIB) == pages
+def test_more_ranges_than_there_is_room_for(scan):
+    pages = list(range(0, 8192, 2))
+    with region(pages, 64 * MIB) as start, open_pagemap("/proc/self/pagemap", ScanBuffer(8), scan=scan) as pagemap:
+        at, calls = start, 0
+        while at < start + 64 * MIB:
+            at = pagemap.scan(at, start + 64 * MIB)
+            calls += 1
+        assert pages_of(pagemap, start) == pages
+        assert calls <= 2
+
+
+def test_ranges_are_appended_to_what_is_there(scan):
+    with region([3, 700]) as start, open_pagemap("/proc/self/pagemap", ScanBuffer(1), scan=scan) as pagemap:
+        pagemap.buffer.append(np.array([4096]), np.array([8192]))
+        before = pagemap.buffer.rows[:1]
+        pagemap.scan(start, start + 32 * MIB)
+        assert pagemap.buffer.rows[:3, 0].tolist() == [4096, start + 3 * 4096, start + 700 * 4096]
+        assert before.tolist() == [[4096, 8192, 0]], "a view from before growing stays as it was"
 
 
 def test_stopping_after_some_pages_and_going_on(scan):
     pages = [*range(100, 400), *range(1000, 3000, 7)]
     with region(pages) as start, open_pagemap("/proc/self/pagemap", ScanBuffer(), scan=scan) as pagemap:
-        found, at = [], start
+        at = start
         while at < start + 32 * MIB:
-            part = pagemap.populated(at, start + 32 * MIB, 50)
-            assert part.pages <= 50
-            for first, last in zip(part.start.tolist(), part.end.tolist(), strict=True):
-                found += range((first - start) // 4096, (last - start) // 4096)
-            at = part.next
-    assert found == pages
+            before = len(pages_of(pagemap, start))
+            at = pagemap.scan(at, start + 32 * MIB, 50)
+            assert len(pages_of(pagemap, start)) - before <= 50
+        assert pages_of(pagemap, start) == pages
 
 
 @pytest.mark.parametrize("phase", [0, 4096, SPAN - 4096])
 @pytest.mark.parametrize("limit", [3, 1000])
 def test_first_pages_of_cells(scan, phase, limit):
     pages = [*range(700), 1024, 1025, *range(3000, 3600), 8000]
-    with region(pages) as start, open_pagemap("/proc/self/pagemap", ScanBuffer(), scan=scan) as pagemap:
-        found, at = [], start
+    with region(pages) as start, open_pagemap("/proc/self/pagemap", ScanBuffer(2), scan=scan) as pagemap:
+        at = start
         while at < start + 32 * MIB:
-            part, huge, at = pagemap.first_pages(at, start + 32 * MIB, SPAN, phase, limit)
-            assert len(part) <= limit
-            assert not huge.any()
-            found += ((part - start) // 4096).tolist()
+            before = pagemap.buffer.used
+            at = pagemap.first_pages(at, start + 32 * MIB, SPAN, phase, limit)
+            assert pagemap.buffer.used - before <= limit
+        found = pages_of(pagemap, start)
+        assert not pagemap.buffer.rows[: pagemap.buffer.used, 2].any()
     expected, cells = [], set()
     for page in pages:
         cell = page * 4096 // SPAN, (page * 4096 - phase) // SPAN if phase else 0
@@ -114,14 +123,14 @@ def test_huge_pages_are_told_by_the_scan_alone():
     with open("/proc/self/smaps") as file:
         huge = sum(int(line.split()[1]) for line in file if line.startswith("AnonHugePages"))
     require("kernel", huge >= 2048, "the kernel had no huge page to give")
-    with open_pagemap("/proc/self/pagemap", ScanBuffer(), scan=True) as pagemap:
-        found = pagemap.populated(start, start + SPAN)
-        assert found.huge.tolist() == [True]
-        assert found.pages == 512
-        assert pagemap.first_pages(start, start + SPAN, SPAN, 0, 10)[1].tolist() == [True]
-    with open_pagemap("/proc/self/pagemap", ScanBuffer(), scan=False) as pagemap:
-        assert pagemap.populated(start, start + SPAN).huge.tolist() == [False]
-        assert not pagemap.tells_huge
+    for scans in (True, False):
+        with open_pagemap("/proc/self/pagemap", ScanBuffer(), scan=scans) as pagemap:
+            assert pagemap.tells_huge is scans
+            pagemap.scan(start, start + SPAN)
+            pagemap.first_pages(start, start + SPAN, SPAN, 0, 10)
+            marks = (pagemap.buffer.rows[: pagemap.buffer.used, 2] != 0).tolist()
+            assert pages_of(pagemap, start) == [*range(512), 0]
+            assert marks == [scans, scans]
     libc.munmap(ctypes.c_void_p(at), ctypes.c_size_t(3 * SPAN))
 
 
