@@ -21,7 +21,11 @@ BASE = REGIONS_START
 
 @contextlib.contextmanager
 def agents(
-    *programs: Sequence[Op], count: int | None = None, fds: Sequence[int] = (), spawn: Spawn = Spawn.FORK
+    *programs: Sequence[Op],
+    count: int | None = None,
+    fds: Sequence[int] = (),
+    spawn: Spawn = Spawn.FORK,
+    parallel: int | None = None,
 ) -> Iterator[list[int]]:
     """Start processes that have run their ops and wait; each runs one of the programs in turn. Gives their pids."""
     need_agent()
@@ -30,7 +34,7 @@ def agents(
     tree_programs = [{"do": list(program)} for program in programs]
     with ProcessTree(tree_programs, count, assignment, fds=fds, spawn=spawn) as tree:
         tree.launch()
-        tree.run("do")
+        tree.run("do", parallel=parallel)
         yield [int(pid) for pid in tree.pids]
         tree.check()
 

@@ -293,7 +293,8 @@ def test_huge_pages_of_shared_memory(scan):
         program = [Map(BASE, size, fd=fd, advice=(mmap.MADV_HUGEPAGE,)), Touch(BASE, count=size // 4096, write=True)]
         # The second half of the processes maps the huge pages with base pages: there are tables then.
         split = [Map(BASE + 4096, size - 4096, fd=fd, offset=4096), Touch(BASE + 4096, count=size // 4096 - 1)]
-        with agents(program, split, count=6, fds=[fd]) as pids:
+        # One after the other: a base page that came first would keep the huge page from being allocated.
+        with agents(program, split, count=6, fds=[fd], parallel=1) as pids:
             audit = audit_host(pids=pids, scan=scan)
             assert_exact(audit, pids)
             one = found(audit, "memfd:audited")
