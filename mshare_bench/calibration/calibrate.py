@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mshare_bench.calibration.experiments import EXPERIMENTS, Experiment, larger, work_rows
 from mshare_bench.calibration.fit import Fit, Row, fit
@@ -21,6 +22,7 @@ from mshare_bench.domain.cost import CostModel, UnitCost
 from mshare_bench.domain.unit_costs import UNIT_COSTS
 from mshare_bench.errors import CapabilityError, CellFailed, ConfigError
 from mshare_bench.real.environment import machine_digest, read_environment
+from mshare_bench.results.files import atomic
 from mshare_bench.sim.time import prices_of, time_of
 
 __all__ = ["Calibration", "Check", "calibrate", "write_profile"]
@@ -162,18 +164,14 @@ def calibrate(
 
 def write_profile(model: CostModel, folder: Path) -> Path:
     """Write a profile as YAML, whole or not at all; returns where it is."""
-    import os
-    import tempfile
-
     import yaml  # type: ignore[import-untyped]  # its stubs are a package of their own
 
     folder.mkdir(parents=True, exist_ok=True)
     text = yaml.safe_dump(model.values(), sort_keys=False, allow_unicode=True, width=120)
-    with tempfile.NamedTemporaryFile("w", dir=folder, suffix=".tmp", delete=False, encoding="utf-8") as file:
-        file.write(f"# Measured by mshare-bench calibrate; times are this machine's.\n{text}")
-        file.flush()
-        os.fsync(file.fileno())
-    return Path(file.name).replace(folder / f"{model.name}.yaml")
+    path = folder / f"{model.name}.yaml"
+    with atomic(path) as file:
+        file.write(f"# Measured by mshare-bench calibrate; times are this machine's.\n{text}".encode())
+    return path
 
 
 def _unit_cost(cost: str, ends: tuple[float, float, float], how: str) -> UnitCost:
@@ -192,9 +190,18 @@ def _rows(experiments: Sequence[Experiment], seen: Mapping[str, Sequence[Observe
                 continue
             whole = figure(np.concatenate(parts))
             each = np.array([figure(part) for part in parts])
-            spread = float(each.std(ddof=1)) / np.sqrt(len(each)) if len(each) > 1 else 0.5 * whole
-            rows.append(Row(experiment.name, phase, work, processes, whole, spread / whole))
+            rows.append(Row(experiment.name, phase, work, processes, whole, _scatter(each) / whole))
     return rows
+
+
+def _scatter(figures: NDArray[np.float64]) -> float:
+    """Standard error of figures of several passes; from their lower half, which is what the figure is taken of."""
+    if len(figures) < 2:
+        return 0.5 * float(figures[0])
+    if len(figures) < 4:
+        return float(figures.std(ddof=1) / np.sqrt(len(figures)))
+    low, high = (float(one) for one in np.quantile(figures, (0.0, 0.5)))
+    return max((high - low) / len(figures) ** 0.5, 0.01 * low)
 
 
 def _narrow(seen: Mapping[str, Sequence[Observed]]) -> bool:
@@ -202,7 +209,7 @@ def _narrow(seen: Mapping[str, Sequence[Observed]]) -> bool:
     for observed in seen.values():
         for phase in observed[0].samples:
             each = np.array([figure(one.samples[phase]) for one in observed])
-            if len(each) < 3 or 2 * each.std(ddof=1) / np.sqrt(len(each)) > _NARROW * each.mean():
+            if len(each) < 4 or 2 * _scatter(each) > _NARROW * each.mean():
                 return False
     return bool(seen)
 
@@ -221,8 +228,8 @@ def _drift(seen: Mapping[str, Sequence[Observed]]) -> float:
 
 def _environment(drift: float, passes: int, seen: Mapping[str, Sequence[Observed]]) -> dict[str, Any]:
     facts = {key: value for key, value in read_environment().items() if value is not None}
-    fifo = all(one.realtime for observed in seen.values() for one in observed)
-    return {**facts, "passes": passes, "drift": round(drift, 4), "scheduling": "fifo" if fifo else "other"}
+    preferred = all(one.preferred for observed in seen.values() for one in observed)
+    return {**facts, "passes": passes, "drift": round(drift, 4), "scheduling": "nice -20" if preferred else "nice 0"}
 
 
 def _model(
@@ -231,6 +238,7 @@ def _model(
     costs: dict[str, UnitCost | None] = dict(probed)
     for cost, ends in found.costs.items():
         costs[cost] = _unit_cost(cost, ends, "measured: fitted to runs of the agent at several sizes")
+    costs |= _derived(costs)
     if not quiet:
         for cost, one in costs.items():
             # The caches' size, and what a page takes more beyond it, which may be nothing at all, bend the others' sums and are
@@ -242,6 +250,29 @@ def _model(
     return CostModel(
         name, machine_digest(), {cost: costs[cost] for cost in UNIT_COSTS}, "calibrated", "this machine", environment
     )
+
+
+def _derived(costs: Mapping[str, UnitCost | None]) -> dict[str, UnitCost]:
+    """Costs of what no released kernel does, from those of its parts.
+
+    An entry of the child is written as part of a page of 512, which clearing a page shows; what copying an entry takes beside
+    that is reading it, and taking the page up into counters and references. Sharing a table at fork takes what linking a
+    hugetlb PMD page takes beyond an ordinary fault there.
+    """
+    made = {}
+    zero, copy, link, plain = (costs.get(name) for name in ("frame_zero", "pte_copy", "fault_link", "fault_hugetlb"))
+    if zero is not None:
+        ends = (zero.value / 512, zero.low / 512, zero.high / 512)
+        made["pte_store"] = _unit_cost("pte_store", ends, "derived: frame_zero / 512")
+        if copy is not None:
+            low, high = max(0.0, copy.low - ends[2]), copy.high - ends[1]
+            value = max(0.0, copy.value - ends[0])
+            made["rss_account"] = _unit_cost("rss_account", (value, low, high), "derived: pte_copy - pte_store")
+    if link is not None and plain is not None:
+        value = max(0.0, link.value - plain.value)
+        low, high = max(0.0, link.low - plain.high), max(0.0, link.high - plain.low)
+        made["table_share"] = _unit_cost("table_share", (value, low, high), "derived: fault_link - fault_hugetlb")
+    return made
 
 
 def _wide(one: UnitCost) -> bool:

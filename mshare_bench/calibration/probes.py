@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from mshare_bench.calibration.observe import QUANTILE, realtime
+from mshare_bench.calibration.observe import QUANTILE, prefer
 from mshare_bench.domain.units import KIB, MIB
 from mshare_bench.errors import CapabilityError
 from mshare_bench.real.agent import ops as o
@@ -63,7 +63,8 @@ def _tree(
 
 @contextmanager
 def _started(tree: ProcessTree) -> Iterator[ProcessTree]:
-    with tree, realtime(tree):
+    with tree:
+        prefer(tree)
         tree.launch()
         yield tree
 
@@ -193,7 +194,8 @@ def _interrupt() -> Mapping[str, Samples]:
     with ProcessTree(
         programs, 2, [0, 1], spawn=Spawn.THREAD, parallel=2,
         bindings=[Binding(cpus=frozenset({cpu})) for cpu in _cpus()[:2]], binding=[0, 1],
-    ) as tree, realtime(tree):  # fmt: skip
+    ) as tree:  # fmt: skip
+        prefer(tree)
         tree.launch()
         tree.run("attach", 0, 1)
         for _ in range(_BATCHES):

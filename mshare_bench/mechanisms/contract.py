@@ -78,6 +78,8 @@ class Traits:
         Its data is in memory before anybody touches it, whatever `populate` says (a file's page cache).
     basis
         What the rows are: `exact`, `conditioned` or `hypothetical`.
+    accounted
+        Where tables are shared at fork: whether the child's counters and references to pages are kept from the start.
     advices
         Unit cost of each `madvise` that attaching takes, in order.
     split_every
@@ -96,6 +98,7 @@ class Traits:
     merged: int = 0
     resident: bool = False
     basis: Literal["exact", "conditioned", "hypothetical"] = "exact"
+    accounted: bool = False
     advices: tuple[str, ...] = ()
     split_every: int = 0
     paths: tuple[tuple[str, str], ...] = ()

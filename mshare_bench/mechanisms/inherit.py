@@ -2,6 +2,7 @@
 
 `memory=private`: anonymous memory; its tables are copied at fork, a page is copied when it is written. With
 `tables=shared` (COW-PTE, Chih-En Lin, 2023; not in any released kernel) PTE pages are shared until one is written through.
+`accounting=kernel` keeps the child's counters and its references to pages meanwhile, which takes nearly the whole time of a copy.
 `memory=shared`: a memfd; nothing is copied at fork and each child faults again (mm/memory.c, `vma_needs_copy`).
 """
 
@@ -29,6 +30,7 @@ class Inherit(Mechanism):
 
     memory: str = dataclasses.field(default="private", metadata={"choices": ("private", "shared")})
     tables: str = dataclasses.field(default="copied", metadata={"choices": ("copied", "shared")})
+    accounting: str = dataclasses.field(default="ideal", metadata={"choices": ("ideal", "kernel")})
 
     def __post_init__(self) -> None:
         if self.tables == "shared" and self.memory == "shared":
@@ -42,7 +44,8 @@ class Inherit(Mechanism):
         if self.memory == "shared":
             return Traits(inherited="refault")
         if self.tables == "shared":
-            return Traits(data="copy_on_write", inherited="shared", basis="hypothetical")
+            accounted = self.accounting == "kernel"
+            return Traits(data="copy_on_write", inherited="shared", basis="hypothetical", accounted=accounted)
         return Traits(data="copy_on_write", inherited="copied")
 
     def extents(self, placed: Placed, page: int, geometry: Geometry) -> tuple[Extent, ...]:

@@ -211,6 +211,8 @@ def _region(
         fork.add("table_copy", sum(part.upper_tables for part in parts))
         if traits.inherited == "shared":
             fork.add("table_share", sum(part.pte_tables for part in parts))
+            if traits.accounted:
+                fork.add("rss_account", copied)
         else:
             fork.add("pte_copy", copied)
             fork.add("huge_copy", sum(part.leaves for part in parts))

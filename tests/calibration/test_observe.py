@@ -21,7 +21,7 @@ def test_rounds_are_joined():
     one = Observed({"read": np.ones((2, 3, 1), np.int64)}, True)
     both = one.joined(Observed({"read": np.ones((4, 3, 1), np.int64)}, False))
     assert both.samples["read"].shape == (6, 3, 1)
-    assert not both.realtime
+    assert not both.preferred
 
 
 @pytest.fixture

@@ -1,0 +1,167 @@
+"""The simulator against the running kernel, cell by cell: bytes, faults and times of the same points, paired by their digest.
+
+Bytes and faults must be equal; where the kernel tells them only for the whole machine, within that counter's noise. Times need a
+cost profile of this machine. They pass or fail on a quiet machine only: the real cells run twice, and where two runs of the
+same cell differ by more than `QUIET`, their times are reported.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from statistics import median
+from typing import Any
+
+from mshare_bench.domain.cell import Cell
+from mshare_bench.domain.ports import Engine
+from mshare_bench.domain.units import GIB, MIB, format_size
+from mshare_bench.results.rows import Rows
+from mshare_bench.results.schema import TIMED_PHASES
+from mshare_bench.sim.points import make_point
+from mshare_bench.validation.comparison import Comparison
+
+__all__ = ["COUNTS", "QUIET", "TIME_TOLERANCE", "compare_cells", "kernel_cells", "run_pairs"]
+
+COUNTS = ("page_table_bytes", "data_bytes", "minor_faults")
+"""What must be equal."""
+QUIET = 0.03
+TIME_TOLERANCE = 0.25
+_NOISE_FACTOR = 20
+_SHARED_TOLERANCE = 0.005
+
+
+def kernel_cells(small: bool, cost: str = "", machine: str = "", models: Mapping[str, str] | None = None) -> list[Cell]:
+    """Cells for both engines: every mechanism that shares its data, and the private ones, at sizes that a check can afford.
+
+    Parameters
+    ----------
+    small
+        A few processes and megabytes, for a check that must end quickly.
+    cost
+        Profile that prices the simulated ones.
+    machine, models
+        Digest of the hardware, and model version by engine.
+    """
+    region, processes = (32 * MIB, 12) if small else (GIB, 100)
+    versions = models or {}
+    points = [
+        make_point(name, processes, region, write_fraction=writes, options=options)
+        for name, writes, options in (
+            ("shmem", 0.0, {}),
+            ("shmem", 1.0, {}),
+            ("sysv", 0.0, {}),
+            ("thp", 0.0, {}),
+            ("file", 0.0, {}),
+            ("inherit", 0.5, {"memory": "private"}),
+            ("inherit", 0.0, {"memory": "shared"}),
+            ("shared_mm", 0.0, {"kind": "process"}),
+            ("shared_mm", 0.0, {"kind": "thread"}),
+        )
+    ]
+    private = (16 * MIB, 6) if small else (256 * MIB, 8)
+    points += [make_point(name, private[1], private[0]) for name in ("anon_thp", "private_file")]
+    points.append(make_point("hugetlb", processes, 64 * MIB if small else GIB))
+    return [
+        Cell(point, engine, machine=machine if engine == "real" else "", cost=cost if engine == "sim" else "",
+             model=versions.get(engine, ""))
+        for point in points
+        for engine in ("sim", "real")
+    ]  # fmt: skip
+
+
+def run_pairs(cells: Sequence[Cell], engines: Mapping[str, Engine]) -> dict[str, Any]:
+    """Run simulated cells once and real ones twice; give back all tables, merged."""
+    from dataclasses import replace
+
+    parts: list[Mapping[str, Any]] = []
+    for name in ("sim", "real"):
+        own = [cell for cell in cells if cell.engine == name]
+        for repeat in range(2 if name == "real" else 1):
+            parts.extend(engines[name].run([replace(cell, repeat=repeat) for cell in own]))
+    return Rows.merge(parts)
+
+
+def compare_cells(rows: Sequence[Mapping[str, Any]]) -> Iterator[Comparison]:
+    """Pair simulated and real rows by point.
+
+    Parameters
+    ----------
+    rows
+        Of the table `cells`, real ones with up to two repeats.
+    """
+    pairs: dict[str, dict[str, list[Mapping[str, Any]]]] = {}
+    for row in rows:
+        pairs.setdefault(row["point"], {"sim": [], "real": []})[row["engine"]].append(row)
+    measured = [both["real"] for both in pairs.values() if len(both["real"]) > 1]
+    drift = _drift(measured)
+    for both in pairs.values():
+        if not both["sim"] or not both["real"]:
+            continue
+        sim, real = both["sim"][0], both["real"]
+        done = [row for row in real if row["status"] == "ok"]
+        if sim["status"] != "ok" or not done:
+            why = sim["error"] or real[0]["error"] or ""
+            yield Comparison(
+                _name(sim), "", _where(sim), None, None, None, "this kernel", block="kernel", note=str(why)
+            )
+            continue
+        yield from _counts(sim, done[0])
+        yield from _times(sim, done, drift)
+
+
+def _drift(measured: Sequence[Sequence[Mapping[str, Any]]]) -> float:
+    apart = [
+        abs(first[f"{phase}_ns"] / second[f"{phase}_ns"] - 1)
+        for first, second, *_ in measured
+        for phase in TIMED_PHASES
+        if first[f"{phase}_ns"] and second[f"{phase}_ns"]
+    ]
+    return median(apart) if apart else float("inf")
+
+
+def _name(row: Mapping[str, Any]) -> str:
+    return str(row["mechanism"]) + (f" {row['variant']}" if row["variant"] else "")
+
+
+def _where(row: Mapping[str, Any]) -> str:
+    return (
+        f"{row['processes']} processes, {format_size(row['region_bytes'])}, {row['access']}, "
+        f"{row['write_fraction']:.0%} written"
+    )
+
+
+def _counts(sim: Mapping[str, Any], real: Mapping[str, Any]) -> Iterator[Comparison]:
+    for name in COUNTS:
+        if sim[name] is None or real[name] is None:
+            continue
+        tolerance: float | None = 0.0
+        source, note = "this kernel", ""
+        if name == "page_table_bytes":
+            source = f"this kernel, {real['page_table_source']}"
+            noise = real["page_table_noise_bytes"] or 0
+            if real["page_table_source"] == "PageTables":
+                # A counter of the whole machine says something only well above its own noise.
+                loud = sim[name] < _NOISE_FACTOR * max(noise, 4 * MIB)
+                tolerance, note = (None, f"below {_NOISE_FACTOR} times the noise") if loud else (_SHARED_TOLERANCE, "")
+        yield Comparison(
+            _name(sim),
+            name,
+            _where(sim),
+            float(sim[name]),
+            float(real[name]),
+            tolerance,
+            source,
+            block="kernel",
+            note=note,
+        )
+
+
+def _times(sim: Mapping[str, Any], real: Sequence[Mapping[str, Any]], drift: float) -> Iterator[Comparison]:
+    quiet = drift < QUIET
+    note = "" if quiet else f"the machine is noisy: two runs of a cell differ by {drift:.0%}"
+    for phase in TIMED_PHASES:
+        predicted = sim[f"{phase}_ns"]
+        measured = [row[f"{phase}_ns"] for row in real if row[f"{phase}_ns"]]
+        if predicted is None or not measured:
+            continue
+        yield Comparison(
+            _name(sim), f"{phase}_ns", _where(sim), predicted, min(measured), TIME_TOLERANCE if quiet else None,
+            "this kernel", block="kernel", note=note,
+        )  # fmt: skip
