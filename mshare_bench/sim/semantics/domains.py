@@ -205,14 +205,12 @@ def unlink(machine: MachineState, process: Process, op: ops.Unlink) -> None:
 def tear_down(machine: MachineState, pid: int) -> None:
     """The owner's exit: all that its domains map is unmapped, so that every sharer's next touch is a SIGSEGV.
 
-    With `ideal` a domain lives as long as its name or a window does, whoever created it.
+    With the flag nobody owns a domain.
     """
     for domain in [one for one in machine.domains if one.owner == pid]:
-        domain.owner = None
-        if machine.config.interface is Interface.MSHAREFS:
-            domain.torn_down = True
-            if domain.space.vmas:
-                ranges.unmap_range(machine, domain.space, 0, machine.config.geometry.address_space)
+        domain.owner, domain.torn_down = None, True
+        if domain.space.vmas:
+            ranges.unmap_range(machine, domain.space, 0, machine.config.geometry.address_space)
         ranges.release_domain(machine, domain)
 
 

@@ -209,7 +209,7 @@ def _domains(machine: MachineState) -> Iterator[str]:
             if attached.pop(id(window.vma), None) is None or window.vma.window is not domain:
                 yield f"domain {domain.name!r} lists a window that is gone"
         below = [table for table in machine.tables if table.owner is domain.space]
-        if machine.config.interface is Interface.MSHAREFS:
+        if machine.config.interface is not Interface.FLAG:
             alive = domain.owner in machine.processes
             if not alive and (below or domain.space.vmas):
                 yield f"domain {domain.name!r}: its owner is gone, {len(below)} tables and its mappings are not"

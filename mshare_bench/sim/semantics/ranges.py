@@ -259,14 +259,12 @@ def forget_window(machine: MachineState, vma: Vma) -> None:
 
 
 def release_domain(machine: MachineState, domain: Domain) -> None:
-    """Free a domain that nothing refers to: no window, no name, and with msharefs no living owner.
+    """Free a domain that nothing refers to: no window, no name, no living owner.
 
     With the flag the windows alone count, and the file remains.
     """
-    interface = machine.config.interface
-    named = domain.linked and interface is not Interface.FLAG
-    owned = domain.owner is not None and interface is Interface.MSHAREFS
-    if domain.windows or named or owned or domain not in machine.domains:
+    named = domain.linked and machine.config.interface is not Interface.FLAG
+    if domain.windows or named or domain.owner is not None or domain not in machine.domains:
         return
     machine.domains.discard(domain)
     machine.names = {key: other for key, other in machine.names.items() if other is not domain}

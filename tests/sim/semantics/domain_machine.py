@@ -401,12 +401,12 @@ class DomainMachine(Stateful):
         self.own = {held: value for held, value in self.own.items() if held[:2] != (pid, address)}
 
     def gone(self, pid: int) -> None:
-        """A process has ended: with msharefs so have the regions that it owned."""
+        """A process has ended, and so have the regions that it owned."""
         for address in list(self.windows[pid]):
             self.forget(pid, address)
         del self.windows[pid]
         for region in self.everything:
-            if region.owner == pid and not self.ideal:
+            if region.owner == pid:
                 region.alive = False
                 region.pages.clear()
 

@@ -18,6 +18,7 @@ from mshare_bench.sim.semantics import (
     Unmap,
     WriteFile,
 )
+from mshare_bench.sim.semantics.state import Vma
 
 __all__ = ["hugetlb_history", "stock_history"]
 
@@ -131,7 +132,7 @@ def _length(rng: random.Random) -> int:
     return rng.choice((1, 1, 2, 3, 7, 15, 16, 17, 33, 100, 511, 512, 513)) * _PAGE
 
 
-def _range(rng: random.Random, vmas: list) -> tuple[int, int]:
+def _range(rng: random.Random, vmas: list[Vma]) -> tuple[int, int]:
     vma = rng.choice(vmas)
     pages = (vma.end - vma.start) // _PAGE
     how = rng.random()
@@ -144,7 +145,7 @@ def _range(rng: random.Random, vmas: list) -> tuple[int, int]:
     return vma.start + first * _PAGE, min(_length(rng), (pages - first + rng.randrange(3)) * _PAGE)
 
 
-def _touched(rng: random.Random, vmas: list) -> tuple[int, int, int]:
+def _touched(rng: random.Random, vmas: list[Vma]) -> tuple[int, int, int]:
     if rng.random() < 0.01:
         return rng.choice(_CORNERS) + rng.randrange(_SPREAD // _PAGE) * _PAGE, 1, _PAGE
     vma = rng.choice(vmas)

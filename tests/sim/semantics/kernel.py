@@ -67,6 +67,15 @@ class Observed:
     faults: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    error: int
+    signal: int
+    faults: int
+    vm_pte_kib: int
+    seen: bytes
+
+
 def lacks() -> str | None:
     """Say what is missing to drive this machine's kernel; None when nothing is."""
     if os.uname().sysname != "Linux" or os.uname().machine != "x86_64":
@@ -93,7 +102,7 @@ class Kernel:
     capacity: int = 8
     _tree: subprocess.Popen[bytes] | None = None
     _sockets: list[socket.socket] = field(default_factory=list)
-    _pids: dict[int, int] = field(default_factory=dict)
+    _numbers: dict[int, int] = field(default_factory=dict)
     _base: int = 0
     _fds: dict[str, int] = field(default_factory=dict)
     _segments: dict[str, int] = field(default_factory=dict)
@@ -141,13 +150,13 @@ class Kernel:
         for number, (_, theirs) in enumerate(ends):
             theirs.close()
             os.close(_FIRST_FD + number)
-        self._pids[pid] = 0
+        self._numbers[pid] = 0
         self._used = 1
-        self._base = self._ask(0, _STATUS)[1]
+        self._base = self._ask(pid, _STATUS).vm_pte_kib
 
     def vm_pte(self, pid: int) -> int:
         """VmPTE of a process over that of one that has mapped nothing, in bytes."""
-        return (self._ask(self._pids[pid], _STATUS)[1] - self._base) * 1024
+        return (self._ask(pid, _STATUS).vm_pte_kib - self._base) * 1024
 
     def apply(self, op: Op) -> Observed:
         """Do one operation with the process that it names."""
@@ -173,7 +182,7 @@ class Kernel:
             case Map() if op.name in self._segments:
                 flags = (_SHM_RDONLY if op.prot == "r" else 0) | (_SHM_REMAP if op.replace else 0)
                 segment = self._segments[op.name or ""]
-                number = self._ask(self._pids[op.pid], _SHMAT, address=op.address, flags=flags, fd=segment)[0]
+                number = self._ask(op.pid, _SHMAT, op.address, flags=flags, fd=segment).error
                 # shmat has its own word for an address that is taken.
                 return errno.EEXIST if number == errno.EINVAL and not op.replace else number
             case Map():
@@ -181,47 +190,47 @@ class Kernel:
                 flags |= (_MAP_FIXED if op.replace else _MAP_FIXED_NOREPLACE) | _MAP_NORESERVE
                 fd = -1 if op.name is None else self._fds[op.name]
                 flags |= mmap.MAP_ANONYMOUS if fd < 0 else 0
-                where = {"address": op.address, "length": op.length, "prot": _PROT[op.prot], "offset": op.offset}
-                return self._ask(self._pids[op.pid], _MAP, flags=flags, fd=fd, **where)[0]
+                prot, offset = _PROT[op.prot], op.offset
+                return self._ask(
+                    op.pid, _MAP, op.address, op.length, prot=prot, flags=flags, offset=offset, fd=fd
+                ).error
             case Unmap():
-                return self._ask(self._pids[op.pid], _UNMAP, address=op.address, length=op.length)[0]
+                return self._ask(op.pid, _UNMAP, op.address, op.length).error
             case Protect():
-                where = {"address": op.address, "length": op.length, "prot": _PROT[op.prot]}
-                return self._ask(self._pids[op.pid], _PROTECT, **where)[0]
+                return self._ask(op.pid, _PROTECT, op.address, op.length, prot=_PROT[op.prot]).error
             case Advise():
-                where = {"address": op.address, "length": op.length, "flags": _ADVICE[op.advice]}
-                return self._ask(self._pids[op.pid], _ADVISE, **where)[0]
+                return self._ask(op.pid, _ADVISE, op.address, op.length, flags=_ADVICE[op.advice]).error
             case Spawn() | CreateFile():
                 return 0
         raise NotImplementedError(f"not an operation of a stock kernel: {op}")
 
     def _touch(self, op: Touch) -> Observed:
-        where = {"address": op.address, "length": op.length, "step": op.step, "flags": op.write, "value": op.value}
-        _, _, faults, signal, seen = self._ask(self._pids[op.pid], _TOUCH, **where)
-        if signal:
+        answer = self._ask(op.pid, _TOUCH, op.address, op.length, step=op.step, flags=op.write, value=op.value)
+        if answer.signal:
             self._bury(op.pid)
-            return Observed(Outcome(signal=signal))
-        return Observed(Outcome(value=None if op.write else seen), faults)
+            return Observed(Outcome(signal=answer.signal))
+        return Observed(Outcome(value=None if op.write else answer.seen), answer.faults)
 
     def _fork(self, op: Fork) -> Observed:
         number = self._used
         assert number < self.capacity, "a history forks too often for its sockets"
-        error = self._ask(self._pids[op.pid], _FORK, value=number)[0]
+        error = self._ask(op.pid, _FORK, value=number).error
         self._receive(number)
         self._used += 1
-        self._pids[op.child] = number
+        self._numbers[op.child] = number
         return Observed(Outcome(errno=error))
 
     def _leave(self, op: Exit | Exec) -> Observed:
-        self._ask(self._pids[op.pid], _EXIT if isinstance(op, Exit) else _EXEC, answered=isinstance(op, Exit))
+        self._tell(op.pid, _EXIT if isinstance(op, Exit) else _EXEC)
         if isinstance(op, Exit):
+            self._receive(self._numbers[op.pid])
             self._bury(op.pid)
         return Observed(Outcome())
 
     def _bury(self, pid: int) -> None:
         """Wait until a process has given its memory back: what it shares (a PMD table of hugetlb) others could still find."""
         gone = select.poll()
-        gone.register(self._exits[self._pids.pop(pid)], select.POLLIN)
+        gone.register(self._exits[self._numbers.pop(pid)], select.POLLIN)
         assert gone.poll(30_000), "a process does not end"
 
     def _punch(self, op: PunchFile) -> Observed:
@@ -230,22 +239,25 @@ class Kernel:
         failed = libc.fallocate(fd, keep_and_punch, ctypes.c_long(op.offset), ctypes.c_long(op.length))
         return Observed(Outcome(errno=ctypes.get_errno() if failed else 0))
 
-    def _ask(
-        self, number: int, kind: int, *, address: int = 0, length: int = 0, step: int = _PAGE, prot: int = 0,
-        flags: int = 0, offset: int = 0, value: int = 0, fd: int = -1, answered: bool = True,
-    ) -> tuple[int, int, int, int, bytes]:  # fmt: skip
+    def _tell(
+        self, pid: int, kind: int, address: int = 0, length: int = 0, *, step: int = _PAGE, prot: int = 0,
+        flags: int = 0, offset: int = 0, value: int = 0, fd: int = -1,
+    ) -> None:  # fmt: skip
         packed = _COMMAND.pack(kind, address, length, step, prot, flags, offset, value, fd)
-        self._sockets[number].send(packed)
-        return self._receive(number) if answered else (0, 0, 0, 0, b"")
+        self._sockets[self._numbers[pid]].send(packed)
 
-    def _receive(self, number: int) -> tuple[int, int, int, int, bytes]:
-        answer = self._sockets[number].recv(1 << 16)
-        if len(answer) < _ANSWER.size:
+    def _ask(self, pid: int, kind: int, address: int = 0, length: int = 0, **rest: int) -> _Answer:
+        self._tell(pid, kind, address, length, **rest)
+        return self._receive(self._numbers[pid])
+
+    def _receive(self, number: int) -> _Answer:
+        packed = self._sockets[number].recv(1 << 16)
+        if len(packed) < _ANSWER.size:
             raise RuntimeError(f"process {number} of the history is gone")
-        error, signal, faults, vm_pte, pid, count = _ANSWER.unpack_from(answer)
+        error, signal, faults, vm_pte, pid, count = _ANSWER.unpack_from(packed)
         if number not in self._exits:
             self._exits[number] = os.pidfd_open(pid)
-        return error, vm_pte, faults, signal, answer[_ANSWER.size : _ANSWER.size + count]
+        return _Answer(error, signal, faults, vm_pte, packed[_ANSWER.size : _ANSWER.size + count])
 
 
 @dataclass(frozen=True, slots=True)

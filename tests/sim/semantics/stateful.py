@@ -83,7 +83,7 @@ class Stateful(RuleBasedStateMachine):
         """When every name is gone and every process has ended, nothing is left."""
         for name in sorted({name for _, name in self.machine.names} | set(self.machine.files)):
             for pid in sorted(self.machine.processes):
-                self.machine.apply(Unlink(pid, name))
+                self.do(Unlink(pid, name))
         for pid in sorted(self.machine.processes):
             self.do(Exit(pid), Outcome())
         if not self.machine.names and not self.machine.files and (self.machine.tables or self.machine.frames):

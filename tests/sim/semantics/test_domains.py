@@ -158,8 +158,9 @@ def test_mapping_inside_replaces_what_was_there() -> None:
     assert play(machine, Touch(2, 2 * WINDOW))[0].value == b"\x00"
 
 
-def test_the_owners_exit_tears_the_region_down() -> None:
-    machine = region(sharers=3)
+@pytest.mark.parametrize("config", [Config(), IDEAL], ids=lambda config: str(config.interface))
+def test_the_owners_exit_tears_the_region_down(config: Config) -> None:
+    machine = region(config, sharers=3)
     play(machine, *(Touch(pid, pid * WINDOW, write=True) for pid in (1, 2, 3)), Exit(1))
     assert (page_tables_bytes(machine), data_bytes(machine)) == (0, 0)
     refusals = play(machine, Spawn(4), Attach(4, "r", WINDOW), MapInside(2, "r", 0, PAGE))
@@ -183,15 +184,6 @@ def test_exec_does_not_end_ownership() -> None:
     machine = region()
     play(machine, Touch(1, WINDOW, write=True, value=4), Exec(1))
     assert play(machine, Touch(2, 2 * WINDOW))[0].value == b"\x04"
-
-
-def test_with_ideal_a_region_lives_as_long_as_someone_uses_it() -> None:
-    machine = region(IDEAL)
-    play(machine, Touch(1, WINDOW, write=True, value=4), Exit(1), Unlink(2, "r"))
-    assert play(machine, Touch(2, 2 * WINDOW))[0].value == b"\x04"
-    play(machine, Detach(2, 2 * WINDOW))
-    assert not machine.tables
-    assert not machine.frames
 
 
 def test_unlink_leaves_mappings_alive() -> None:

@@ -46,8 +46,7 @@ def test_seed_article_shmem() -> None:
 def test_seed_article_mshare() -> None:
     # 2,105,344 bytes in all, for 10,000 processes.
     machine = Machine()
-    for op in (Spawn(1), Create(1, "r"), Resize(1, "r", WINDOW), MapInside(1, "r", 0, GIB), Attach(1, "r", WINDOW)):
-        assert machine.apply(op).ok
+    play(machine, Spawn(1), Create(1, "r"), Resize(1, "r", WINDOW), MapInside(1, "r", 0, GIB), Attach(1, "r", WINDOW))
     machine.apply(Touch(1, WINDOW, GIB, write=True, step=2 * MIB))
     for pid in range(2, 10_001):
         for op in (Spawn(pid, cpu=pid % 4), Attach(pid, "r", WINDOW), Touch(pid, WINDOW, GIB, step=256 * MIB)):
