@@ -201,7 +201,7 @@ def _scatter(figures: NDArray[np.float64]) -> float:
     if len(figures) < 4:
         return float(figures.std(ddof=1) / np.sqrt(len(figures)))
     low, high = (float(one) for one in np.quantile(figures, (0.0, 0.5)))
-    return max((high - low) / len(figures) ** 0.5, 0.01 * low)
+    return max((high - low) / float(np.sqrt(len(figures))), 0.01 * low)
 
 
 def _narrow(seen: Mapping[str, Sequence[Observed]]) -> bool:
