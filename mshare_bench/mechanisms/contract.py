@@ -39,6 +39,8 @@ class Extent:
         Levels whose tables are one for all who map the region, in this extent.
     deposit
         Whether the kernel sets a PTE page aside per huge leaf, to split it later (anonymous THP).
+    fill
+        Bytes, aligned in virtual address, that *any* fault of a process maps, present or not; 0: what `page` and `window` say.
     """
 
     start: int
@@ -47,6 +49,7 @@ class Extent:
     window: int
     shared: frozenset[Level] = frozenset()
     deposit: bool = False
+    fill: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Linux mshare: processes share the page tables themselves. Three user-space interfaces.
+"""Shared page tables: processes share the tables themselves. Three proposed interfaces of Linux mshare, and a module of our own.
 
 `interface=msharefs` (the posted series v2 and v3, Anthony Yznaga): a file of a file system of its own owns the tables; attaching
 shares one upper entry, a 512 GiB window on x86-64, and everything below it. A later sharer needs no table of its own and
@@ -8,6 +8,9 @@ address; each sharer keeps its own PMD and PUD pages and links one PTE page per 
 the kernel's own, which has upper tables too.
 `interface=ideal`: what has been promised and nobody has posted: windows as msharefs has them, and with `mapping=private`
 copy-on-write inside what is shared. Its rows are hypothetical.
+`interface=module` (`real/guest/module/`): a loadable module that shares PTE pages on stock kernels, for guests only
+(`host=guest`): what can be measured today. Leaf tables exist once; every process has its own PMD and PUD pages and takes one
+fault per 2 MiB, an ordinary minor fault. `sharing=off` is the same driver with tables of their own for everybody: the control.
 """
 
 import dataclasses
@@ -18,6 +21,7 @@ from mshare_bench.domain.geometry import Geometry, Level
 from mshare_bench.domain.units import format_size
 from mshare_bench.domain.workload import SLOT, Placed
 from mshare_bench.errors import CapabilityError, ConfigError
+from mshare_bench.mechanisms._mshare_pte import UNIT, open_region
 from mshare_bench.mechanisms._msharefs import Msharefs
 from mshare_bench.mechanisms.contract import FAULT_AROUND, Backing, Extent, Mechanism, Recipe, Traits, memfd, whole
 from mshare_bench.mechanisms.registry import mechanism
@@ -38,18 +42,25 @@ class Mshare(Mechanism):
     summary = "shared page tables (not in any released kernel)"
     color = "#d55e00"
 
-    interface: str = dataclasses.field(default="msharefs", metadata={"choices": ("msharefs", "flag", "ideal")})
+    interface: str = dataclasses.field(
+        default="msharefs", metadata={"choices": ("msharefs", "flag", "ideal", "module")}
+    )
     mapping: str = dataclasses.field(default="shared", metadata={"choices": ("shared", "private")})
+    sharing: str = dataclasses.field(default="on", metadata={"choices": ("on", "off")})
 
     def __post_init__(self) -> None:
-        if self.mapping == "private" and self.interface == "msharefs":
+        if self.mapping == "private" and self.interface in ("msharefs", "module"):
             raise ConfigError(
-                "mechanism.mapping=private: msharefs refuses MAP_PRIVATE (EINVAL); mechanism.interface=ideal models it"
+                f"mechanism.mapping=private: {self.interface} refuses MAP_PRIVATE; mechanism.interface=ideal models it"
             )
+        if self.sharing == "off" and self.interface != "module":
+            raise ConfigError(f"mechanism.sharing=off: a control of interface=module; {self.interface} has none")
 
     @property
     def traits(self) -> Traits:
-        """One linking fault per 512 GiB window, or per 2 MiB with the flag."""
+        """One linking fault per 512 GiB window, or per 2 MiB with the flag; those of the module are minor faults."""
+        if self.interface == "module":
+            return Traits()
         return Traits(
             data="copy_on_write" if self.mapping == "private" else "shared",
             link=2 << 20 if self.interface == "flag" else SLOT,
@@ -59,11 +70,13 @@ class Mshare(Mechanism):
         )
 
     def check(self, placed: Placed, page: int) -> None:
-        """A region starts at a window's start (msharefs), or is PMD-aligned and a multiple of 2 MiB (flag)."""
+        """A region starts at a window's start (msharefs), or is PMD-aligned and a multiple of 2 MiB (flag, module)."""
         super().check(placed, page)
-        if placed.region.adjacent or (self.interface == "flag" and self.mapping == "private"):
+        if (placed.region.adjacent and self.interface != "module") or (
+            self.interface == "flag" and self.mapping == "private"
+        ):
             return  # regions behind one another share the window, and units that they only partly fill stay private
-        if self.interface != "flag":
+        if self.interface in ("msharefs", "ideal"):
             if placed.address % SLOT:
                 offset = placed.address % SLOT
                 raise ConfigError(f"offset={offset}: {self.interface} maps windows aligned to {format_size(SLOT)} only")
@@ -71,10 +84,15 @@ class Mshare(Mechanism):
         for key, value in (("offset", placed.address), ("region", placed.region.size)):
             if value % (2 << 20):
                 shown = value % SLOT if key == "offset" else value
-                raise ConfigError(f"{key}={shown}: mechanism.interface=flag shares whole, aligned 2 MiB units only")
+                raise ConfigError(
+                    f"{key}={shown}: mechanism.interface={self.interface} shares whole, aligned 2 MiB units only"
+                )
 
     def extents(self, placed: Placed, page: int, geometry: Geometry) -> tuple[Extent, ...]:
-        """All levels are shared (msharefs), or the PTE pages (flag)."""
+        """All levels are shared (msharefs), or the PTE pages (flag, module)."""
+        if self.interface == "module":
+            levels = frozenset({Level.PTE}) if self.sharing == "on" else frozenset[Level]()
+            return (Extent(0, placed.region.size, page, page, levels, fill=UNIT),)
         if self.interface != "flag":
             return whole(placed, page, FAULT_AROUND, _ALL)
         if self.mapping == "private":
@@ -95,15 +113,18 @@ class Mshare(Mechanism):
         Raises
         ------
         CapabilityError
-            For the ideal, which exists nowhere.
+            For the ideal, which exists nowhere, and for the module where it is not loaded.
         """
         if self.interface == "ideal":
             raise CapabilityError("mechanism.interface=ideal: no kernel has it; it is simulated only")
         flags = mmap.MAP_PRIVATE if self.mapping == "private" else mmap.MAP_SHARED
         if self.interface == "flag":
             return Recipe(flags=flags | MAP_SHARED_PT, needs="MAP_SHARED_PT")
-        return Recipe(flags=flags, protectable=False)
+        needs = "mshare_pte" if self.interface == "module" else ""
+        return Recipe(flags=flags, protectable=False, needs=needs)
 
     def open(self, size: int, page: int) -> Backing:
-        """A region of msharefs, or a memfd."""
+        """A region of msharefs or of the module, or a memfd."""
+        if self.interface == "module":
+            return open_region(size, self.sharing == "on")
         return Msharefs().create(size) if self.interface == "msharefs" else memfd(size, self.name)

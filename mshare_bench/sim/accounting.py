@@ -173,17 +173,18 @@ def _data_bytes(workload: Workload, one: Mapped, geometry: Geometry, traits: Tra
         return region.size * region.instances + private
     shared = 0
     for extent in one.extents:
-        unit = extent.page // geometry.page
+        held = extent.fill or extent.page
+        unit, origin = held // geometry.page, one.origin(geometry) if extent.fill else 0
         rows = union_intervals(
             [
-                clip(touch.touched, extent, geometry).intervals(touch.stride * index, unit)
+                clip(touch.touched, extent, geometry).intervals(origin + touch.stride * index, unit)
                 for cohort in cohorts(workload)
                 for touch in cohort.touches
                 if touch.region == region.name
                 for index in range(cohort.processes if touch.stride else 1)
             ]
         )
-        shared += int((rows[:, 1] - rows[:, 0] + 1).sum()) * extent.page if len(rows) else 0
+        shared += int((rows[:, 1] - rows[:, 0] + 1).sum()) * held if len(rows) else 0
     return shared * region.instances + private
 
 

@@ -9,6 +9,7 @@ not there beforehand, one process after the other. The rules, each seen on a run
   (mm/memory.c, `do_fault_around`);
 - a hole costs a fault per page, also for reads;
 - a huge leaf is filled by one fault;
+- where any fault fills a unit (`Extent.fill`), every process takes one per unit that it touches, whoever filled it;
 - with shared tables the first toucher's faults serve all.
 """
 
@@ -48,7 +49,9 @@ def minor_faults(
         ]
         faults = 0
         for extent in one.extents:
-            if extent.page > geometry.page:
+            if extent.fill:
+                faults += _filling(one, extent, users, geometry)
+            elif extent.page > geometry.page:
                 faults += _huge(workload, one, extent, users, geometry, traits)
             elif traits.one_mm or Level.PTE in extent.shared:
                 faults += _once(one, extent, users, geometry, traits, populated) * one.placed.region.instances
@@ -59,6 +62,20 @@ def minor_faults(
 
 
 _Users = list[tuple[Cohort, Touch]]
+
+
+def _filling(one: Mapped, extent: Extent, users: _Users, geometry: Geometry) -> int:
+    """One fault per unit and process."""
+    return sum(
+        per_process(
+            touch,
+            clip(touch.touched, extent, geometry),
+            one.origin(geometry),
+            extent.fill // geometry.page,
+            cohort.processes,
+        )
+        for cohort, touch in users
+    )
 
 
 def _huge(workload: Workload, one: Mapped, extent: Extent, users: _Users, geometry: Geometry, traits: Traits) -> int:

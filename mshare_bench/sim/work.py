@@ -162,8 +162,8 @@ def _process(
     refused, last = False, dict[Level, int]()
     for touch, (one, first) in sorted(zip(touches, regions, strict=True), key=lambda pair: pair[1][0].placed.address):
         _region(sums, touch, one, geometry, traits, state, first, last, len(touches))
-        # msharefs refuses mprotect on its window.
-        refused |= bool(traits.link) and any(Level.PUD in extent.shared for extent in one.extents)
+        # msharefs refuses mprotect on its window, the module everywhere.
+        refused |= any(extent.fill or (traits.link and Level.PUD in extent.shared) for extent in one.extents)
     sums["fork"].add("fork", 1)
     sums["exit"].add("task_exit" if traits.one_mm else "process_exit", 1)
     return tuple(None if refused and phase == "protect" else sums[phase].work() for phase in WORK_PHASES)
@@ -281,7 +281,9 @@ def _extent(
         if (level >= leaf or (extent.deposit and level == Level.PTE)) and (builds or level not in shared)
     }
     tables = float(sum(own.values()))
-    if leaf > Level.PTE:
+    if extent.fill:
+        part = _filling(touched, extent, origin, geometry, state, builds, Level.PTE in shared, first)
+    elif leaf > Level.PTE:
         part = _huge(touched, extent, origin, geometry, traits, state, builds, shared, first)
     else:
         part = _base(written, read, extent, origin, geometry, traits, state, builds, shared, first)
@@ -294,6 +296,30 @@ def _extent(
     part.unmap["table_free"] = tables
     if traits.link and not traits.one_mm and shared and not first:
         part.touch["fault_link"] = touched.spans(origin, traits.link // geometry.page).count
+    return part
+
+
+def _filling(
+    touched: PageSet,
+    extent: Extent,
+    origin: int,
+    geometry: Geometry,
+    state: _State,
+    builds: bool,
+    shared: bool,
+    first: bool,
+) -> _Part:
+    """Units that a fault maps whole: by linking their table, or by filling one of the process's own."""
+    pages = extent.fill // geometry.page
+    units = touched.spans(origin, pages).count
+    part = _Part({}, {}, {}, present=0 if shared else units * pages)
+    if shared:
+        part.touch["fault_link"] = units
+    else:
+        part.touch |= {"fault_read": units, "pte_fill": units * (pages - 1)}
+        part.unmap["pte_zap"] = units * pages
+    if not state.populated and (first or builds):
+        part.touch["frame_zero"] = units * pages
     return part
 
 
