@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from mshare_bench.domain.cell import Cell
 from mshare_bench.domain.ports import Engine, Estimator, Executor, Tables
-from mshare_bench.errors import CapabilityError
+from mshare_bench.errors import CapabilityError, ConfigError
 from mshare_bench.sweep.plan import Plan, Refusal
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from mshare_bench.config.request import PointSet, Request
     from mshare_bench.config.settings import Settings
     from mshare_bench.domain.cost import CostModel
+    from mshare_bench.domain.topology import Topology
     from mshare_bench.results.store import Store
     from mshare_bench.tracking.mlflow import MlflowTracker
 
@@ -184,15 +185,51 @@ def plan_of(request: "Request", note: Callable[[str], None] | None = None) -> Pl
 
     def made() -> Iterator[tuple[Cell, str | None]]:
         for points in request.point_sets:
-            context = CellContext(_model, machine_digest(), settings.seed, points.mechanism_named)
+            context = CellContext(_model, machine_digest(), settings.seed, points.mechanism_named, _topology_here)
             rows: Iterable[Mapping[str, Any]] = assignments(join_axes(points.axes, shape.zipped))
             if points.fit is not None:
                 rows = [_fitted(request, points, row, context, say) for row in rows]
             for one in candidates(request, points, rows, context):
                 if chosen is None or chosen(one.cell):
-                    yield one.cell, one.refused
+                    yield one.cell, one.refused or placed.refusal(one.cell)
 
-    return make_plan(made(), {"real": settings.repeats}, shape.order, settings.seed)
+    placed = _Placing()
+    plan = make_plan(made(), {"real": settings.repeats}, shape.order, settings.seed)
+    placed.check(plan)
+    return plan
+
+
+class _Placing:
+    """Asks of every cell of a plan whether its topology can hold it: the cells that it can't hold are refused."""
+
+    def __init__(self) -> None:
+        self._first: CapabilityError | ConfigError | None = None
+
+    def refusal(self, cell: Cell) -> str | None:
+        """Why a cell can't be placed; None where it can, or needs no placing."""
+        from mshare_bench.errors import PlacementError
+
+        if cell.point.machines is None:
+            return None
+        from mshare_bench.sim.places import check_places
+
+        try:
+            check_places(cell.point)
+        except PlacementError as error:
+            self._first = self._first or error
+            return str(error)
+        return None
+
+    def check(self, plan: Plan) -> None:
+        """Raise the first reason where no cell is left to run."""
+        if self._first is not None and not plan.cells:
+            raise self._first
+
+
+def _topology_here() -> "Topology":
+    from mshare_bench.real.sysfs import read_topology
+
+    return read_topology()
 
 
 def run_request(request: "Request", observer: Observer) -> Result:

@@ -10,9 +10,13 @@ from typing import Any, Literal, cast
 from mshare_bench.config.composer import MECHANISM_OPTIONS, Composition
 from mshare_bench.config.costs import profile_of
 from mshare_bench.config.keys import near, require_choice
+from mshare_bench.config.topologies import topology_of
 from mshare_bench.domain.access import AccessPattern
-from mshare_bench.domain.cell import Cell, Point
+from mshare_bench.domain.cell import Cell, Point, digest
 from mshare_bench.domain.geometry import X86_64
+from mshare_bench.domain.placement import PlacementChoice
+from mshare_bench.domain.topology import Topology
+from mshare_bench.domain.topology_mapping import topology_to_mapping
 from mshare_bench.domain.units import format_size, parse_count, parse_size
 from mshare_bench.domain.workload import Placed, Workload, WorkloadSpec, placed_regions
 from mshare_bench.errors import ConfigError
@@ -23,6 +27,9 @@ from mshare_bench.workloads.registry import workloads
 __all__ = ["ALL", "Candidate", "CellContext", "CellMaker", "Claims", "option_names"]
 
 _WORKLOAD_KEYS = ("processes", "region", "offset", "write_fraction")
+
+PLACEMENT_MODEL = "placement-1"
+"""Version of what placed cells depend on, beside the engine's own."""
 
 ALL = "all"
 """The choice of `mechanism` that stands for every one that is registered."""
@@ -54,12 +61,15 @@ class CellContext:
         See `Cell`.
     mechanism_named
         Whether the user named the mechanism: then what it can't do is an error, and no skipped row.
+    here
+        Reads this machine's topology, for a placement on `topology=here`.
     """
 
     model: Callable[[str], str] = _no_model
     machine: str = ""
     seed: int = 0
     mechanism_named: bool = False
+    here: Callable[[], Topology] | None = None
 
 
 class Claims:
@@ -141,6 +151,7 @@ class CellMaker:
                 rest.topology,
                 rest.placement,
                 one.options,
+                rest.machines,
             )
             for runner in rest.runners:
                 yield Candidate(Cell(point, **runner), refused)
@@ -199,6 +210,7 @@ class _Rest:
     populate: Literal["controller", "first_touch"]
     topology: str
     placement: str
+    machines: Topology | None
     runners: tuple[dict[str, Any], ...]
 
 
@@ -231,24 +243,31 @@ def _mechanism_part(values: Mapping[str, Any], claims: Claims) -> tuple[_Mechani
 def _rest_part(values: Mapping[str, Any], context: CellContext) -> _Rest:
     engine = require_choice("engine", values["engine"])
     engines = ("sim", "real") if engine == "both" else (engine,)
+    placement = PlacementChoice.of(_section(values, "placement"))
+    topology = topology_of(values)
+    machines = topology
+    if topology is None and placement != PlacementChoice() and context.here is not None:
+        machines = context.here()
     return _Rest(
         cast(Literal["controller", "first_touch"], require_choice("populate", values["populate"])),
-        _group_name(values, "topology", "here"),
-        str(values["placement"]),
-        tuple(_runner(one, values, context) for one in engines),
+        topology.name if topology else "here",
+        placement.text,
+        machines,
+        tuple(_runner(one, values, context, machines) for one in engines),
     )
 
 
-def _runner(engine: str, values: Mapping[str, Any], context: CellContext) -> dict[str, Any]:
+def _runner(engine: str, values: Mapping[str, Any], context: CellContext, machines: Topology | None) -> dict[str, Any]:
     """Fields of a `Cell` that say who runs it."""
     real = engine == "real"
     costs = None if real else profile_of(values)
+    placed = "" if real or machines is None else f"+{PLACEMENT_MODEL}+{digest(topology_to_mapping(machines))}"
     return {
         "engine": engine,
         "host": require_choice("host", values["host"]) if real else "here",
         "machine": context.machine if real else costs.machine if costs else "",
         "cost": costs.name if costs else "",
-        "model": context.model(engine) + (f"+{costs.digest}" if costs else ""),
+        "model": context.model(engine) + (f"+{costs.digest}" if costs else "") + placed,
         "seed": context.seed,
         "extrapolated": bool(values.get("extrapolated")) and not real,
     }
@@ -316,10 +335,6 @@ def _page(mechanism: Mechanism, page: int | None, claims: Claims, only: str | No
         return mechanism.resolve_page(None, X86_64)
     claims.claim("page", page)
     return resolved
-
-
-def _group_name(values: Mapping[str, Any], group: str, default: str) -> str:
-    return str(values.get(f"{group}.name") or default)
 
 
 def _optional(values: Mapping[str, Any], key: str, parse: Callable[[Any, str], int]) -> int | None:

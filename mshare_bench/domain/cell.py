@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from mshare_bench.domain.access import AccessPattern
+from mshare_bench.domain.topology import Topology
 from mshare_bench.domain.workload import Workload
 
 __all__ = ["POPULATE", "Cell", "Point", "digest"]
@@ -44,7 +45,10 @@ class Point:
     populate
         `controller`: the data is there before anybody touches it; `first_touch`: it is not.
     topology, placement
-        Names in the configuration.
+        The topology's name in the configuration, and `PlacementChoice.text`.
+    machines
+        The topology itself; None where nothing is placed (`topology=here` with the usual placement). Not part of the digest: a
+        cell's `model` holds that of its figures.
     """
 
     workload: Workload
@@ -58,6 +62,7 @@ class Point:
     topology: str = "here"
     placement: str = "first_touch"
     options: Mapping[str, Any] = field(default_factory=dict)
+    machines: Topology | None = field(default=None, repr=False, compare=False)
     # Asked for several times per cell, by the plan and by every row: taken once.
     _digests: dict[str, str] = field(default_factory=dict, init=False, repr=False, compare=False)
 

@@ -4,11 +4,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from mshare_bench.domain.topology import Topology
-from mshare_bench.errors import ConfigError
 from mshare_bench.placement.assignment import Assignment
 from mshare_bench.placement.demand import Demand
 from mshare_bench.placement.problem import Prices, Problem, make_problem
-from mshare_bench.placement.registry import policies, table_policies
+from mshare_bench.placement.registry import policies, require_policies, table_policies
 
 __all__ = ["assign", "place"]
 
@@ -48,7 +47,5 @@ def place(
 
 def assign(problem: Problem, policy: str, tables: str = "first_touch", **options: Any) -> Assignment:
     """Place an arranged problem; see `place`."""
-    for key, value, known in (("placement", policy, policies()), ("tables", tables, table_policies())):
-        if value not in known:
-            raise ConfigError(f"{key}={value}: there is no such policy; there are {', '.join(known)}")
+    require_policies(policy, tables)
     return policies()[policy](problem, table_policies()[tables], {**options, "tables": tables})

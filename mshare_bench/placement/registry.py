@@ -29,6 +29,7 @@ __all__ = [
     "Walkers",
     "placement_policy",
     "policies",
+    "require_policies",
     "table_policies",
     "table_policy",
 ]
@@ -98,6 +99,13 @@ def table_policies() -> dict[str, TablePolicy]:
     """Every policy for page tables by name, in order of the names."""
     _load("tables", "mshare_bench.table_policies")
     return dict(sorted(_tables.items()))
+
+
+def require_policies(policy: str, tables: str) -> None:
+    """Check that both policies exist; ConfigError, with those that there are, when one does not."""
+    for key, value, known in (("placement", policy, policies()), ("placement.tables", tables, table_policies())):
+        if value not in known:
+            raise ConfigError(f"{key}={value}: there is no such policy; there are {', '.join(known)}")
 
 
 def _register(registry: dict[str, Any], key: str, name: str, function: _F) -> _F:

@@ -17,7 +17,7 @@ from mshare_bench.sim.inherited import inherited_account
 from mshare_bench.sim.result import Account, RegionAccount
 from mshare_bench.sim.tables import Mapped, address_space, clip, cohorts, count_tables, links, mappers, union_pages
 
-__all__ = ["Account", "Setting", "account", "mechanism_of", "setting_of"]
+__all__ = ["Account", "Setting", "account", "mechanism_of", "private_bytes", "setting_of"]
 
 
 @functools.lru_cache(maxsize=1024)
@@ -151,19 +151,25 @@ def _touched_pages(workload: Workload, region: str, which: str = "touched") -> i
     )
 
 
+def private_bytes(cohort: Cohort, one: Mapped, geometry: Geometry, traits: Traits) -> int:
+    """Data of a region that the processes of a cohort have for themselves, over all of them, before anything is merged."""
+    if traits.data == "shared":
+        return 0
+    private = 0
+    # A private page exists once it is written; what is only read is the zero page, or the page cache's.
+    for extent in one.extents:
+        for touch in cohort.touches:
+            if touch.region == one.placed.region.name:
+                unit = extent.page // geometry.page
+                own = clip(touch.written, extent, geometry).spans(one.origin(geometry), unit).count
+                private += own * cohort.processes * extent.page
+    return private
+
+
 def _data_bytes(workload: Workload, one: Mapped, geometry: Geometry, traits: Traits, whole: bool) -> int:
     """The data: a whole region where it is there beforehand, what was touched otherwise; private copies on top."""
     region = one.placed.region
-    private = 0
-    if traits.data != "shared":
-        # A private page exists once it is written; what is only read is the zero page, or the page cache's.
-        for extent in one.extents:
-            unit = extent.page // geometry.page
-            for cohort in cohorts(workload):
-                for touch in cohort.touches:
-                    if touch.region == region.name:
-                        own = clip(touch.written, extent, geometry).spans(one.origin(geometry), unit).count
-                        private += own * cohort.processes * extent.page
+    private = sum(private_bytes(cohort, one, geometry, traits) for cohort in cohorts(workload))
     if traits.merged:
         copies = -(-mappers(workload, region.name) // traits.merged)
         return min(private, _pages(union_pages(workload, region.name, "touched")) * copies * geometry.page)

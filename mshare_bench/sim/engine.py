@@ -1,7 +1,7 @@
 """The simulating engine: rows of the results contract, without running anything."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mshare_bench.domain.cell import Cell
 from mshare_bench.domain.cost import CostModel
@@ -13,8 +13,12 @@ from mshare_bench.results.describe import cell_columns
 from mshare_bench.results.rows import Rows
 from mshare_bench.results.schema import PHASES
 from mshare_bench.sim.accounting import Account, account, mechanism_of, setting_of
+from mshare_bench.sim.placed_rows import add_places
 from mshare_bench.sim.time import Timed, median_times, prices_of, spread, timed
 from mshare_bench.sim.work import WORK_PHASES, shares_of
+
+if TYPE_CHECKING:
+    from mshare_bench.sim.places import Places
 
 __all__ = ["SimEngine"]
 
@@ -55,9 +59,18 @@ class SimEngine:
             return Estimate(0.0, 0, 0)
 
     def _cell(self, cell: Cell, rows: Rows) -> None:
+        places, remote = None, None
         try:
-            result = account(cell.point, self._geometry)
-            times = self._timed(cell)
+            if cell.point.machines is None:
+                result = account(cell.point, self._geometry)
+                times = self._timed(cell)
+            else:
+                from mshare_bench.sim.places import places_of
+                from mshare_bench.sim.remote import remote_walk_fraction
+
+                places = places_of(cell.point, self._geometry)
+                result, remote = places.account, remote_walk_fraction(places, self._geometry)
+                times = self._timed(cell, places)
         except MshareBenchError as error:
             rows.add("cells", **cell_columns(cell, "skipped", str(error)))
             return
@@ -76,17 +89,22 @@ class SimEngine:
             minor_faults=result.total("minor_faults"),
             linking_faults=result.total("linking_faults"),
             address_space_bytes=result.address_space_bytes,
+            remote_walk_fraction=remote,
             basis=basis,
             **_columns(times),
         )
-        self._long_tables(cell, result, times, rows)
+        self._long_tables(cell, result, times, rows, places)
 
-    def _timed(self, cell: Cell) -> list[Timed]:
+    def _timed(self, cell: Cell, places: "Places | None" = None) -> list[Timed]:
         """Times of all processes; none where the cell names no profile."""
         if not cell.cost:
             return []
         if cell.cost not in self._prices:
             raise ConfigError(f"cost={cell.cost}: the engine was given no profile of that name")
+        if places is not None:
+            from mshare_bench.sim.remote import placed_times
+
+            return placed_times(places, self._prices[cell.cost], self._geometry)
         shares = shares_of(setting_of(cell.point, self._geometry), self._geometry)
         return timed(shares, self._prices[cell.cost])
 
@@ -94,9 +112,13 @@ class SimEngine:
         """What a row is worth: as little as its least certain part."""
         if result.traits.basis != "exact" or not cell.cost:
             return result.traits.basis
-        return self._costs[cell.cost].basis
+        basis = self._costs[cell.cost].basis
+        # Latencies of a topology are published figures, whatever the profile's are.
+        return "published" if cell.point.machines is not None and basis == "calibrated" else basis
 
-    def _long_tables(self, cell: Cell, result: Account, times: list[Timed], rows: Rows) -> None:
+    def _long_tables(
+        self, cell: Cell, result: Account, times: list[Timed], rows: Rows, places: "Places | None" = None
+    ) -> None:
         key = {"cell": cell.digest, "repeat": cell.repeat}
         backing = mechanism_of(cell.point).name
         for one in result.regions:
@@ -115,10 +137,12 @@ class SimEngine:
                 minor_faults=one.minor_faults,
                 linking_faults=one.linking_faults,
             )
-        for group in cell.point.workload.groups:
-            rows.add(
-                "groups", **key, group=group.name, role=group.role, processes=group.processes, machine=cell.machine
-            )
+        if places is not None:
+            add_places(key, places, rows)
+        else:
+            for group in cell.point.workload.groups:
+                who = {"group": group.name, "role": group.role, "processes": group.processes}
+                rows.add("groups", **key, **who, machine=cell.machine)
         if times:
             _phases(key, cell.point.workload.groups, times, result, rows)
 

@@ -6,7 +6,6 @@ the lower address.
 """
 
 import functools
-import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -24,6 +23,8 @@ __all__ = [
     "address_space",
     "clip",
     "cohorts",
+    "count_common",
+    "count_own",
     "count_tables",
     "links",
     "mappers",
@@ -56,6 +57,10 @@ class Tables:
     def __add__(self, other: "Tables") -> "Tables":
         return Tables(self.pte + other.pte, self.pmd + other.pmd, self.pud + other.pud)
 
+    def times(self, copies: int) -> "Tables":
+        """So many copies of them."""
+        return Tables(self.pte * copies, self.pmd * copies, self.pud * copies)
+
     @property
     def pages(self) -> int:
         """All of them."""
@@ -75,16 +80,40 @@ def count_tables(
     dict
         Tables by the name of the region.
     """
-    totals = {one.placed.region.name: [0, 0, 0] for one in mapped}
-    for level in geometry.counted_levels:
-        counts = [_shared(workload, mapped, geometry, level, traits)]
+    counts = [count_common(workload, mapped, geometry, traits)]
+    counts += [count_own(cohort, mapped, geometry, traits) for cohort in cohorts(workload)]
+    return {one.placed.region.name: _sum(counts, one.placed.region.name) for one in mapped}
+
+
+def count_common(
+    workload: Workload, mapped: tuple[Mapped, ...], geometry: Geometry, traits: Traits
+) -> dict[str, Tables]:
+    """Count the table pages that all who map a region have in common, by region; one without any is left out."""
+    return _by_level(geometry, lambda level: _shared(workload, mapped, geometry, level, traits))
+
+
+def count_own(cohort: Cohort, mapped: tuple[Mapped, ...], geometry: Geometry, traits: Traits) -> dict[str, Tables]:
+    """Count the table pages that the processes of a cohort have for themselves, over all of them, by region."""
+
+    def of_level(level: Level) -> Iterator[tuple[str, int]]:
         if not traits.one_mm:
-            counts += [_private(cohort, mapped, geometry, level) for cohort in cohorts(workload)]
+            yield from _private(cohort, mapped, geometry, level)
         if traits.data == "copy_on_write":
-            counts += [_unshared(cohort, mapped, geometry, level) for cohort in cohorts(workload)]
-        for name, count in itertools.chain.from_iterable(counts):
-            totals[name][level] += count
-    return {name: Tables(*counts) for name, counts in totals.items()}
+            yield from _unshared(cohort, mapped, geometry, level)
+
+    return _by_level(geometry, of_level)
+
+
+def _by_level(geometry: Geometry, count: Callable[[Level], Iterator[tuple[str, int]]]) -> dict[str, Tables]:
+    found: dict[str, list[int]] = {}
+    for level in geometry.counted_levels:
+        for name, pages in count(level):
+            found.setdefault(name, [0, 0, 0])[level] += pages
+    return {name: Tables(*pages) for name, pages in found.items()}
+
+
+def _sum(counts: list[dict[str, Tables]], name: str) -> Tables:
+    return functools.reduce(Tables.__add__, (one[name] for one in counts if name in one), Tables())
 
 
 def cohorts(workload: Workload) -> Iterator[Cohort]:

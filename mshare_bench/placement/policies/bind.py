@@ -3,16 +3,19 @@
 Options: `nodes`, pairs of machine and node id; all nodes if not given.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
 from mshare_bench.domain.topology import require_node
+from mshare_bench.errors import PlacementError
 from mshare_bench.placement.assignment import Assignment
 from mshare_bench.placement.problem import Problem
 from mshare_bench.placement.registry import Options, TablePolicy, placement_policy
 from mshare_bench.placement.seating import DataLayout, Occupancy, seat_in_order
 
-__all__ = ["bind"]
+__all__ = ["bind", "nodes_of"]
 
 
 @placement_policy("bind")
@@ -24,14 +27,7 @@ def bind(problem: Problem, tables: TablePolicy, options: Options) -> Assignment:
     PlacementError
         When a node does not exist or the named ones have no room.
     """
-    named = options.get("nodes")
-    order = list(range(len(problem.cpu_room)))
-    if named is not None:
-        order = []
-        for machine, node_id in named:
-            where = problem.topology.machine(machine)
-            require_node(where, node_id)
-            order.append(int(problem.start[machine]) + where.index(node_id))
+    order = nodes_of(problem, options.get("nodes"))
 
     def first(occupancy: Occupancy, c: int, allowed: NDArray[np.bool_]) -> int:
         del occupancy, c
@@ -39,3 +35,24 @@ def bind(problem: Problem, tables: TablePolicy, options: Options) -> Assignment:
 
     layout = DataLayout(nodes=frozenset(order))
     return seat_in_order(problem, tables, first, layout, ("bind", str(options["tables"])))
+
+
+def nodes_of(problem: Problem, named: Sequence[tuple[int, int]] | None) -> list[int]:
+    """Give the named nodes, pairs of machine and node id, as the problem numbers them; all where none is named.
+
+    Raises
+    ------
+    PlacementError
+        For a machine or a node that does not exist.
+    """
+    if named is None:
+        return list(range(len(problem.cpu_room)))
+    order = []
+    for machine, node_id in named:
+        try:
+            where = problem.topology.machine(machine)
+            require_node(where, node_id)
+        except PlacementError as error:
+            raise PlacementError(f"placement.nodes={machine}:{node_id}: {str(error).split(': ', 1)[1]}") from error
+        order.append(int(problem.start[machine]) + where.index(node_id))
+    return order
