@@ -1,6 +1,7 @@
 """The one place where the line is put together: plan, run, store, track, report; and the public API."""
 
 import datetime
+import functools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from mshare_bench.config.settings import Settings
     from mshare_bench.domain.cost import CostModel
     from mshare_bench.domain.topology import Topology
+    from mshare_bench.real.hosts import Hosts
     from mshare_bench.results.store import Store
     from mshare_bench.tracking.mlflow import MlflowTracker
 
@@ -185,7 +187,8 @@ def plan_of(request: "Request", note: Callable[[str], None] | None = None) -> Pl
 
     def made() -> Iterator[tuple[Cell, str | None]]:
         for points in request.point_sets:
-            context = CellContext(_model, machine_digest(), settings.seed, points.mechanism_named, _topology_here)
+            named = points.mechanism_named
+            context = CellContext(_model, machine_digest(), settings.seed, named, _topology_here, _guest_digest)
             rows: Iterable[Mapping[str, Any]] = assignments(join_axes(points.axes, shape.zipped))
             if points.fit is not None:
                 rows = [_fitted(request, points, row, context, say) for row in rows]
@@ -247,7 +250,7 @@ def run_request(request: "Request", observer: Observer) -> Result:
     plan = plan_of(request, observer.note)
     with Store.create(_out(settings), settings.name, sweep=plan.digest, config=_record(request)) as store:
         try:
-            _run_missing(plan, store, settings, observer, _costs(request, plan.cells))
+            _run_missing(plan, store, request, observer, _costs(request, plan.cells))
         finally:  # what finished is kept, also when interrupted
             store.compact()
         if settings.report:
@@ -268,7 +271,7 @@ def outlook(request: "Request") -> list[dict[str, Any]]:
     from mshare_bench.sweep.outlook import Stored, outlook, rows_of
 
     plan = plan_of(request)
-    estimators, _ = _engines({cell.engine for cell in plan.cells}, request.settings, _costs(request, plan.cells))
+    estimators, _ = _engines(plan.cells, request, _costs(request, plan.cells))
     stored = Stored()
     if request.settings.out is not None and (Path(request.settings.out) / "store.json").exists():
         store = Store.open(request.settings.out)
@@ -359,11 +362,15 @@ def _costs(request: "Request", cells: Iterable[Cell]) -> dict[str, "CostModel"]:
 
 
 def _run_missing(
-    plan: Plan, store: "Store", settings: "Settings", observer: Observer, costs: Mapping[str, "CostModel"]
+    plan: Plan, store: "Store", request: "Request", observer: Observer, costs: Mapping[str, "CostModel"]
 ) -> None:
+    settings = request.settings
     finished = store.finished()
     todo = list(plan.missing(finished))
-    engines, lacking = _engines({cell.engine for cell in todo}, settings, costs)
+    engines, lacking = _engines(todo, request, costs)
+    hosts = _hosts(engines)
+    if hosts is not None:
+        hosts.prepare()
     refused = [*plan.refusals, *(Refusal(cell, lacking[cell.engine]) for cell in todo if cell.engine in lacking)]
     todo = [cell for cell in todo if cell.engine not in lacking]
     observer.planned(plan, todo, store.path)
@@ -380,6 +387,8 @@ def _run_missing(
             observer.finished(tables)
     finally:
         executor.close()
+        if hosts is not None:
+            hosts.close()
 
 
 def _skipped(refusals: Sequence[Refusal]) -> Tables:
@@ -411,9 +420,10 @@ def _model(engine: str) -> str:
 
 
 def _engines(
-    names: set[str], settings: "Settings", costs: Mapping[str, "CostModel"]
+    cells: Sequence[Cell], request: "Request", costs: Mapping[str, "CostModel"]
 ) -> tuple[dict[str, "EstimatingEngine"], dict[str, str]]:
-    """The engines that this machine can start, and why it can't start the others."""
+    """The engines that these cells name, and why this machine can't start the others."""
+    names = {cell.engine for cell in cells}
     engines: dict[str, EstimatingEngine] = {}
     lacking: dict[str, str] = {}
     if "sim" in names:
@@ -422,15 +432,48 @@ def _engines(
         engines["sim"] = SimEngine(costs=costs)
     if "real" in names:
         try:
-            from mshare_bench.real.engine import RealEngine, RealOptions
-
-            options = settings.real
-            engines["real"] = RealEngine(
-                RealOptions(options.reserve_bytes, options.parallel, options.timeout_ns / 1e9, options.samples)
-            )
+            engines["real"] = _real_engine(cells, request)
         except CapabilityError as error:
             lacking["real"] = str(error)
     return engines, lacking
+
+
+def _guest_digest(topology: "Topology | None", kernel: str | None) -> str:
+    """What stands for the hardware of a guest: the topology that QEMU shows, and the kernel."""
+    from mshare_bench.domain.cell import digest
+    from mshare_bench.domain.topology_mapping import topology_to_mapping
+    from mshare_bench.real.guest.kernel import kernel_identity
+
+    shown = None if topology is None else topology_to_mapping(topology)
+    return digest({"guest": shown, "kernel": kernel_identity(kernel)})
+
+
+def _hosts(engines: Mapping[str, Engine]) -> "Hosts | None":
+    """The real engine where it starts guests: these are prepared before the first cell, and end with the last."""
+    if "real" not in engines:
+        return None
+    from mshare_bench.real.hosts import Hosts
+
+    return engines["real"] if isinstance(engines["real"], Hosts) else None
+
+
+def _real_engine(cells: Sequence[Cell], request: "Request") -> "EstimatingEngine":
+    from mshare_bench.real.engine import RealEngine, RealOptions
+
+    real, guest = request.settings.real, request.settings.guest
+    options = RealOptions(real.reserve_bytes, real.parallel, real.timeout_ns / 1e9, real.samples)
+    here = RealEngine(options)
+    named = {cell.point.topology: cell.point.machines for cell in cells if cell.host == "guest"}
+    if not named:
+        return here
+    from mshare_bench.real.guest.bed import find_bed
+    from mshare_bench.real.guest.engine import GuestEngine
+    from mshare_bench.real.guest.machine import guest_machine
+    from mshare_bench.real.hosts import Hosts
+
+    machines = {name: guest_machine(topology) for name, topology in named.items()}
+    find = functools.partial(find_bed, guest.kernel, guest.files, guest.init)
+    return Hosts(here, GuestEngine(machines, find, options))
 
 
 def _executor(settings: "Settings", cells: Sequence[Cell], engines: Mapping[str, Engine]) -> Executor:

@@ -47,6 +47,10 @@ def _no_model(_engine: str) -> str:
     return ""
 
 
+def _no_guest(_topology: Topology | None, _kernel: str | None) -> str:
+    return ""
+
+
 @dataclass(frozen=True, slots=True)
 class CellContext:
     """What cells take from who runs them.
@@ -63,6 +67,8 @@ class CellContext:
         Whether the user named the mechanism: then what it can't do is an error, and no skipped row.
     here
         Reads this machine's topology, for a placement on `topology=here`.
+    guest
+        Digest of a guest's hardware and kernel, by its topology and `guest.kernel`.
     """
 
     model: Callable[[str], str] = _no_model
@@ -70,6 +76,7 @@ class CellContext:
     seed: int = 0
     mechanism_named: bool = False
     here: Callable[[], Topology] | None = None
+    guest: Callable[[Topology | None, str | None], str] = _no_guest
 
 
 class Claims:
@@ -246,6 +253,8 @@ def _rest_part(values: Mapping[str, Any], context: CellContext) -> _Rest:
     placement = PlacementChoice.of(_section(values, "placement"))
     topology = topology_of(values)
     machines = topology
+    if topology is None and placement != PlacementChoice() and values["host"] == "guest":
+        raise ConfigError(f"placement={placement.text}: say which topology the guest has, such as topology=guest_2n")
     if topology is None and placement != PlacementChoice() and context.here is not None:
         machines = context.here()
     return _Rest(
@@ -260,12 +269,16 @@ def _rest_part(values: Mapping[str, Any], context: CellContext) -> _Rest:
 def _runner(engine: str, values: Mapping[str, Any], context: CellContext, machines: Topology | None) -> dict[str, Any]:
     """Fields of a `Cell` that say who runs it."""
     real = engine == "real"
+    host = require_choice("host", values["host"]) if real else "here"
+    machine = context.machine
+    if host == "guest":
+        machine = context.guest(machines, values.get("guest.kernel"))
     costs = None if real else profile_of(values)
     placed = "" if real or machines is None else f"+{PLACEMENT_MODEL}+{digest(topology_to_mapping(machines))}"
     return {
         "engine": engine,
-        "host": require_choice("host", values["host"]) if real else "here",
-        "machine": context.machine if real else costs.machine if costs else "",
+        "host": host,
+        "machine": machine if real else costs.machine if costs else "",
         "cost": costs.name if costs else "",
         "model": context.model(engine) + (f"+{costs.digest}" if costs else "") + placed,
         "seed": context.seed,

@@ -2,13 +2,14 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal, cast
 
 from mshare_bench.config.keys import require_choice
 from mshare_bench.domain.units import parse_count, parse_duration, parse_size
 from mshare_bench.errors import ConfigError
 
-__all__ = ["ClusterSettings", "RealSettings", "Settings", "settings_of"]
+__all__ = ["ClusterSettings", "GuestSettings", "RealSettings", "Settings", "settings_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +30,6 @@ class RealSettings:
         `all`, `quantiles` or `none`: how much of the raw times is kept.
     warmups
         Runs of a cell before those that count.
-    guest_kernel
-        Kernel image of `host=guest`; None for Debian's.
     """
 
     reserve_bytes: int = 4 << 30
@@ -39,7 +38,25 @@ class RealSettings:
     scale: str = "full"
     samples: str = "quantiles"
     warmups: int = 0
-    guest_kernel: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class GuestSettings:
+    """What guests of `host=guest` are made of.
+
+    Attributes
+    ----------
+    kernel
+        Path of an image, or name of a Debian package of a kernel; None for Debian's stable cloud kernel.
+    files
+        A file or folder that is copied into the guest, to `/extra`.
+    init
+        Shell line that runs there before the first cell: `insmod mine.ko`.
+    """
+
+    kernel: str | None = None
+    files: Path | None = None
+    init: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +110,7 @@ class Settings:
     tracking_experiment: str = "mshare-bench"
     real: RealSettings = field(default_factory=RealSettings)
     cluster: ClusterSettings = field(default_factory=ClusterSettings)
+    guest: GuestSettings = field(default_factory=GuestSettings)
 
 
 def settings_of(values: Mapping[str, Any]) -> Settings:
@@ -123,12 +141,23 @@ def settings_of(values: Mapping[str, Any]) -> Settings:
             scale=require_choice("real.scale", values["real.scale"]),
             samples=require_choice("samples", values["samples"]),
             warmups=parse_count(values["warmups"], "warmups"),
-            guest_kernel=_text("guest.kernel", values.get("guest.kernel")),
         ),
+        guest=_guest(values),
         cluster=ClusterSettings(
             address=_text("cluster.address", values.get("cluster.address")),
             silence_ns=parse_duration(values["cluster.silence"], "cluster.silence"),
         ),
+    )
+
+
+def _guest(values: Mapping[str, Any]) -> GuestSettings:
+    files = _text("guest.files", values.get("guest.files"))
+    if files is not None and not Path(files).expanduser().exists():
+        raise ConfigError(f"guest.files={files}: there is no such file or folder")
+    return GuestSettings(
+        _text("guest.kernel", values.get("guest.kernel")),
+        None if files is None else Path(files).expanduser(),
+        _text("guest.init", values.get("guest.init")) or "",
     )
 
 

@@ -29,7 +29,7 @@ from mshare_bench.results.schema import PHASES, TIMED_PHASES
 from mshare_bench.sim.accounting import Account, account, mechanism_of
 from mshare_bench.sim.tables import mappers
 
-__all__ = ["RealEngine", "RealOptions", "fill", "knobs_of"]
+__all__ = ["RealEngine", "RealOptions", "fill", "knobs_of", "resolve_arguments"]
 
 _SPAWN = {"fork": Spawn.FORK, "clone_vm": Spawn.CLONE_VM, "thread": Spawn.THREAD}
 _QUANTILES = (0, 10, 50, 250, 500, 750, 950, 990, 1000)
@@ -71,16 +71,20 @@ class RealEngine:
     def run(self, cells: Sequence[Cell]) -> Iterator[Tables]:
         """Run every cell; one that can't run here is `skipped`, one that died `void`, each with its reason."""
         for cell in cells:
+            yield self.gather(cell).tables()
+
+    def gather(self, cell: Cell) -> Rows:
+        """Run one cell and gather its rows, which need no Arrow yet; as `run` says."""
+        rows = Rows()
+        try:
+            self._cell(cell, rows)
+        except (CapabilityError, ConfigError, GuardError) as error:
             rows = Rows()
-            try:
-                self._cell(cell, rows)
-            except (CapabilityError, ConfigError, GuardError) as error:
-                rows = Rows()
-                rows.add("cells", **cell_columns(cell, "skipped", str(error)))
-            except CellFailed as error:
-                rows = Rows()
-                rows.add("cells", **cell_columns(cell, "void", str(error)))
-            yield rows.tables()
+            rows.add("cells", **cell_columns(cell, "skipped", str(error)))
+        except CellFailed as error:
+            rows = Rows()
+            rows.add("cells", **cell_columns(cell, "void", str(error)))
+        return rows
 
     def estimate(self, cell: Cell) -> Estimate:
         """What a real cell takes: memory by the guard's arithmetic, time by the faults that it will take."""
@@ -285,21 +289,25 @@ def _own(phase: str, times: Times, traits: Traits) -> NDArray[np.int64]:
     return times.duration_ns[:1] if first_only else times.duration_ns
 
 
+def resolve_arguments(point: Point) -> dict[str, Any]:
+    """What `WorkloadSpec.resolve` is given to make the point's workload again, the access pattern aside; plain values."""
+    workload = point.workload
+    instances = workload.regions[0].instances > 1
+    return {
+        "processes": workload.processes,
+        "region": sum(region.size * region.instances for region in workload.regions) if instances else None,
+        "sizes": {} if instances else {one.name: one.size for one in workload.regions},
+        "write_fraction": point.write_fraction,
+        "params": dict(workload.params),
+    }
+
+
 def resized(point: Point, processes: int) -> Point:
     """The same point with another number of processes, its regions as they are."""
     from mshare_bench.workloads.registry import workloads
 
-    workload = point.workload
-    total = sum(region.size * region.instances for region in workload.regions)
-    fresh = workloads()[workload.name].resolve(
-        processes=processes,
-        region=total if workload.regions[0].instances > 1 else None,
-        sizes={} if workload.regions[0].instances > 1 else {one.name: one.size for one in workload.regions},
-        access=point.access,
-        write_fraction=point.write_fraction,
-        params=workload.params,
-    )
-    return replace(point, workload=fresh)
+    arguments = {**resolve_arguments(point), "processes": processes}
+    return replace(point, workload=workloads()[point.workload.name].resolve(access=point.access, **arguments))
 
 
 def touched_pages(point: Point) -> int:

@@ -1,12 +1,12 @@
 """Rows on their way from an engine to the store: columns per table, made into Arrow at once."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pyarrow as pa
+from mshare_bench.results.schema import TABLES, field_names, schema
 
-from mshare_bench.results.columns import column
-from mshare_bench.results.schema import TABLES, schema
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 __all__ = ["Rows"]
 
@@ -33,7 +33,7 @@ class Rows:
         """
         columns = self._columns.get(table)
         if columns is None:
-            columns = self._columns[table] = {name: [] for name in schema(table).names}
+            columns = self._columns[table] = {name: [] for name in field_names(table)}
         for name in values:
             if name not in columns:
                 raise KeyError(f"{table}.{name} is not in the results contract")
@@ -45,8 +45,16 @@ class Rows:
         """Rows of a table so far."""
         return self._counts.get(table, 0)
 
-    def tables(self) -> dict[str, pa.Table]:
+    def columns(self) -> dict[str, dict[str, list[Any]]]:
+        """Every table that has rows, by name, as plain lists by column."""
+        return self._columns
+
+    def tables(self) -> dict[str, "pa.Table"]:
         """Every table that has rows, by name, with the contract's schema."""
+        import pyarrow as pa
+
+        from mshare_bench.results.columns import column
+
         return {
             name: pa.Table.from_arrays(
                 [column(columns[field.name], field.type) for field in schema(name)], schema=schema(name)
@@ -55,8 +63,10 @@ class Rows:
         }
 
     @staticmethod
-    def merge(parts: list[Mapping[str, pa.Table]]) -> dict[str, pa.Table]:
+    def merge(parts: "list[Mapping[str, pa.Table]]") -> "dict[str, pa.Table]":
         """Concatenate the tables of several batches, in the contract's order of tables."""
+        import pyarrow as pa
+
         return {
             name: pa.concat_tables([part[name] for part in parts if name in part])
             for name in TABLES

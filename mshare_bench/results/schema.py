@@ -6,17 +6,17 @@ Every field carries metadata: `unit`, `better` (`lower`, `higher`, `none`) and `
 
 from collections.abc import Iterator
 from functools import cache
+from typing import TYPE_CHECKING
 
-import pyarrow as pa
+if TYPE_CHECKING:  # rows are also gathered where there is no Arrow, in the guest of `real.guest`
+    import pyarrow as pa
 
-__all__ = ["PHASES", "SCHEMA_VERSION", "STATUSES", "TABLES", "TIMED_PHASES", "schema", "unit_of"]
+__all__ = ["PHASES", "SCHEMA_VERSION", "STATUSES", "TABLES", "TIMED_PHASES", "field_names", "schema", "unit_of"]
 
 SCHEMA_VERSION = "1.0"
 STATUSES = ("ok", "failed", "void", "skipped", "timeout")
 PHASES = ("launch", "attach", "touch", "fork", "protect", "unmap", "exit")
 TIMED_PHASES = PHASES[1:]
-
-_TYPES = {"str": pa.string(), "int": pa.int64(), "float": pa.float64(), "bool": pa.bool_()}
 
 # name: type unit better description
 _KEY = """
@@ -158,16 +158,36 @@ value_ns: float ns lower Time
 TABLES = tuple(_TABLES)
 
 
-def _fields(text: str) -> Iterator[pa.Field]:
-    for line in filter(None, (line.strip() for line in text.splitlines())):
+def _lines(table: str) -> Iterator[tuple[str, str]]:
+    for line in filter(None, (line.strip() for line in _TABLES[table].splitlines())):
         name, rest = line.split(": ", 1)
-        kind, unit, better, description = rest.split(" ", 3)
-        metadata = {"unit": "" if unit == "-" else unit, "better": better, "description": description}
-        yield pa.field(name, _TYPES[kind], metadata=metadata)
+        yield name, rest
 
 
 @cache
-def schema(table: str) -> pa.Schema:
+def field_names(table: str) -> tuple[str, ...]:
+    """Names of a table's columns, in order.
+
+    Raises
+    ------
+    KeyError
+        When there is no such table.
+    """
+    return tuple(name for name, _ in _lines(table))
+
+
+def _fields(table: str) -> Iterator["pa.Field"]:
+    import pyarrow as pa
+
+    types = {"str": pa.string(), "int": pa.int64(), "float": pa.float64(), "bool": pa.bool_()}
+    for name, rest in _lines(table):
+        kind, unit, better, description = rest.split(" ", 3)
+        metadata = {"unit": "" if unit == "-" else unit, "better": better, "description": description}
+        yield pa.field(name, types[kind], metadata=metadata)
+
+
+@cache
+def schema(table: str) -> "pa.Schema":
     """Return the schema of one table, with its metadata.
 
     Raises
@@ -175,7 +195,9 @@ def schema(table: str) -> pa.Schema:
     KeyError
         When there is no such table.
     """
-    return pa.schema(list(_fields(_TABLES[table])), metadata={"schema_version": SCHEMA_VERSION, "table": table})
+    import pyarrow as pa
+
+    return pa.schema(list(_fields(table)), metadata={"schema_version": SCHEMA_VERSION, "table": table})
 
 
 def unit_of(table: str, column: str) -> str:
