@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from mshare_bench.domain.cell import Cell
 from mshare_bench.domain.ports import Engine, Estimator, Executor, Tables
 from mshare_bench.errors import CapabilityError, ConfigError
-from mshare_bench.sweep.plan import Plan, Refusal
+from mshare_bench.sweep.plan import Plan, Refusal, finished_on
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -279,7 +279,10 @@ def outlook(request: "Request") -> list[dict[str, Any]]:
         cells: dict[tuple[str, str], set[str]] = {}
         for point, engine, cell in zip(*columns, strict=True):
             cells.setdefault((point, engine), set()).add(cell)
-        stored = Stored(store.statuses(), {key: frozenset(value) for key, value in cells.items()})
+        statuses = store.statuses()
+        machines = (machine for _, machine in _kinds(store, request.settings))
+        elsewhere = dict.fromkeys(finished_on(plan, store.finished(), machines), "ok")
+        stored = Stored({**statuses, **elsewhere}, {key: frozenset(value) for key, value in cells.items()})
     return rows_of(outlook(plan, estimators, stored))
 
 
@@ -365,8 +368,8 @@ def _run_missing(
     plan: Plan, store: "Store", request: "Request", observer: Observer, costs: Mapping[str, "CostModel"]
 ) -> None:
     settings = request.settings
-    finished = store.finished()
-    todo = list(plan.missing(finished))
+    kinds = _kinds(store, settings)
+    todo = list(plan.missing(finished_on(plan, store.finished(), (machine for _, machine in kinds))))
     engines, lacking = _engines(todo, request, costs)
     hosts = _hosts(engines)
     if hosts is not None:
@@ -380,7 +383,7 @@ def _run_missing(
         observer.finished(tables)
     if not todo:
         return
-    executor = _executor(settings, todo, engines)
+    executor = _executor(settings, todo, engines, observer.note, dict(kinds))
     try:
         for tables in executor.run(todo, engines):
             store.append(tables)
@@ -405,8 +408,13 @@ def _skipped(refusals: Sequence[Refusal]) -> Tables:
 def _where() -> "Where":
     from mshare_bench.cluster.stamp import Where
     from mshare_bench.real.environment import machine_digest, read_environment
+    from mshare_bench.real.sysfs import read_machine
 
-    return Where(machine_digest(), read_environment())
+    facts = read_environment()
+    try:
+        return Where(machine_digest(), facts, read_machine())
+    except CapabilityError:  # a sysfs that tells too little costs the topology only
+        return Where(machine_digest(), facts)
 
 
 def _model(engine: str) -> str:
@@ -476,10 +484,25 @@ def _real_engine(cells: Sequence[Cell], request: "Request") -> "EstimatingEngine
     return Hosts(here, GuestEngine(machines, find, options))
 
 
-def _executor(settings: "Settings", cells: Sequence[Cell], engines: Mapping[str, Engine]) -> Executor:
+def _executor(
+    settings: "Settings",
+    cells: Sequence[Cell],
+    engines: Mapping[str, Engine],
+    note: Callable[[str], None],
+    kinds: Mapping[str, str],
+) -> Executor:
     from mshare_bench.cluster.choose import choose_executor
 
-    return choose_executor(settings.executor, cells, engines, settings.cluster, _where)
+    return choose_executor(settings.executor, cells, engines, settings.cluster, _where, note, kinds)
+
+
+def _kinds(store: "Store", settings: "Settings") -> set[tuple[str, str]]:
+    """Every `baseline_point` that has real results, with the kind of machine that they are from; without a cluster none."""
+    if settings.cluster.address is None:
+        return set()
+    columns = (store.table("cells")[name].to_pylist() for name in ("baseline_point", "engine", "status", "machine"))
+    rows = zip(*columns, strict=True)
+    return {(point, machine) for point, engine, status, machine in rows if engine == "real" and status == "ok"}
 
 
 def _out(settings: "Settings") -> Path:

@@ -4,7 +4,8 @@ from collections.abc import Callable, Mapping, Sequence
 
 from mshare_bench.cluster.estimate import serial_seconds
 from mshare_bench.cluster.inline import InlineExecutor
-from mshare_bench.cluster.ray import ClusterOptions, RayExecutor
+from mshare_bench.cluster.ray import RayExecutor
+from mshare_bench.cluster.roster import ClusterOptions
 from mshare_bench.cluster.stamp import Where
 from mshare_bench.domain.cell import Cell
 from mshare_bench.domain.ports import Engine, Executor
@@ -21,9 +22,11 @@ def choose_executor(
     engines: Mapping[str, Engine],
     options: ClusterOptions,
     where: Callable[[], Where],
+    note: Callable[[str], None] = lambda _message: None,
+    kinds: Mapping[str, str] | None = None,
 ) -> Executor:
     """Make the executor that was asked for; `auto` is Ray with several machines or more than 10 s of serial simulation."""
     if asked == "auto":
         pays = options.address is not None or serial_seconds(cells, engines) > RAY_PAYS_SECONDS
         asked = "ray" if pays else "inline"
-    return RayExecutor(options, where) if asked == "ray" else InlineExecutor(where)
+    return RayExecutor(options, where, note, kinds) if asked == "ray" else InlineExecutor(where)

@@ -7,6 +7,7 @@ others here, from the environment when it is imported. A token of its own keeps 
 """
 
 import functools
+import ipaddress
 import logging
 import os
 import secrets
@@ -14,14 +15,14 @@ import shutil
 import socket
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from mshare_bench.errors import CapabilityError, ConfigError
 
-__all__ = ["joined_ray", "local_ray"]
+__all__ = ["auth_mode", "joined_ray", "local_ray"]
 
 _ANSWER_SECONDS = 5.0
 _STARTS = 2  # a busy machine may miss the half minute that Ray gives itself
@@ -58,24 +59,20 @@ def local_ray(cpus: int | None = None) -> Iterator[Any]:
     if started is not None and started.is_initialized():
         yield started
         return
-    before = dict(os.environ)
-    os.environ.update(_ENVIRONMENT, RAY_AUTH_TOKEN=_token())
-    folder = _folder()
-    try:
-        import ray
+    with _environment({**_ENVIRONMENT, "RAY_AUTH_TOKEN": _token()}):
+        folder = _folder()
+        try:
+            import ray
 
-        if started is not None:
-            _read_environment_again(ray)
-        _start(ray, cpus or len(os.sched_getaffinity(0)), folder)
-        yield ray
-    finally:
-        ray_module = sys.modules.get("ray")
-        if ray_module is not None:
-            ray_module.shutdown()
-        shutil.rmtree(folder, ignore_errors=True)
-        for name in set(os.environ) - set(before):  # Ray sets some of its own
-            del os.environ[name]
-        os.environ.update(before)
+            if started is not None:
+                _read_environment_again(ray, cluster=False)
+            _start(ray, cpus or len(os.sched_getaffinity(0)), folder)
+            yield ray
+        finally:
+            ray_module = sys.modules.get("ray")
+            if ray_module is not None:
+                ray_module.shutdown()
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _start(ray: Any, cpus: int, folder: Path) -> None:
@@ -96,8 +93,7 @@ def _start(ray: Any, cpus: int, folder: Path) -> None:
         except Exception as error:  # Ray raises whatever its parts raise
             ray.shutdown()
             if attempt == _STARTS - 1:
-                reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-                message = f"executor=ray: Ray does not start here ({reason}); executor=inline does"
+                message = f"executor=ray: Ray does not start here ({_reason(error)}); executor=inline does"
                 raise CapabilityError(message) from error
 
 
@@ -105,7 +101,7 @@ def _start(ray: Any, cpus: int, folder: Path) -> None:
 def joined_ray(address: str) -> Iterator[Any]:
     """Join a cluster and give Ray's module; the cluster is left as it was.
 
-    A cluster with token authentication takes those who have `RAY_AUTH_MODE=token` and its token in their environment.
+    Token authentication is on wherever the address is not loopback, unless `RAY_AUTH_MODE=disabled` says that there is none.
 
     Parameters
     ----------
@@ -115,40 +111,126 @@ def joined_ray(address: str) -> Iterator[Any]:
     Raises
     ------
     ConfigError
-        When that is no address, nothing answers there, or it does not take us.
+        When that is no address, nothing answers there, it does not take us, or this machine is none of its.
     """
     host, _, port = address.removeprefix("ray://").rpartition(":")
     if not host or not port.isdigit():
         raise ConfigError(f"cluster.address={address}: must be host:port")
     try:
-        socket.create_connection((host.strip("[]"), int(port)), timeout=_ANSWER_SECONDS).close()
+        peer = socket.create_connection((host.strip("[]"), int(port)), timeout=_ANSWER_SECONDS)
     except OSError as error:
         raise ConfigError(f"cluster.address={address}: nothing answers there ({error.strerror or error})") from error
+    with peer:
+        loopback = ipaddress.ip_address(peer.getpeername()[0].partition("%")[0]).is_loopback
     started = sys.modules.get("ray")
     if started is not None and started.is_initialized():
         yield started
         return
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    import ray
+    with _environment({"RAY_USAGE_STATS_ENABLED": "0", "RAY_AUTH_MODE": auth_mode(address, loopback)}):
+        import ray
 
-    try:
-        ray.init(address=address, log_to_driver=False, configure_logging=False, logging_level=logging.ERROR)
-    except Exception as error:  # Ray raises whatever its parts raise
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        token = (
-            "" if os.environ.get("RAY_AUTH_MODE") == "token" else "; does it want RAY_AUTH_MODE=token and its token?"
+        if started is not None:
+            _read_environment_again(ray, cluster=True)
+        here = _local_node(ray, address.removeprefix("ray://"))
+        try:
+            ray.init(
+                address=address.removeprefix("ray://"),
+                log_to_driver=False,
+                configure_logging=False,
+                logging_level=logging.ERROR,
+                _node_ip_address=here,
+            )
+        except Exception as error:  # Ray raises whatever its parts raise
+            raise ConfigError(f"cluster.address={address}: {_reason(error)}") from error
+        try:
+            yield ray
+        finally:
+            ray.shutdown()
+
+
+def auth_mode(address: str, loopback: bool) -> str:
+    """How to show who we are: what `RAY_AUTH_MODE` says; else by token off loopback, and wherever there is one.
+
+    Raises
+    ------
+    ConfigError
+        When a token is needed and there is none (Ray would abort the process).
+    """
+    path = os.environ.get("RAY_AUTH_TOKEN_PATH")
+    files = [Path(path)] if path else [Path.home() / ".ray" / "auth_token"]
+    found = bool(os.environ.get("RAY_AUTH_TOKEN")) or any(one.is_file() and one.stat().st_size for one in files)
+    mode = os.environ.get("RAY_AUTH_MODE") or ("disabled" if loopback and not found else "token")
+    if mode == "token" and not found:
+        raise ConfigError(
+            f"cluster.address={address}: its token is missing (RAY_AUTH_TOKEN, RAY_AUTH_TOKEN_PATH or ~/.ray/auth_token; "
+            "RAY_AUTH_MODE=disabled for a cluster without one)"
         )
-        raise ConfigError(f"cluster.address={address}: {reason}{token}") from error
+    return mode
+
+
+def _local_node(ray: Any, address: str) -> str:
+    """Ask the head which of its machines is this one: its address is ours, and its raylet answers on its socket here.
+
+    The socket alone does not tell: it has the same path on every machine.
+    """
+    import psutil
+
+    own = {one.address for addresses in psutil.net_if_addrs().values() for one in addresses}
     try:
-        yield ray
+        with _no_stderr():  # what Ray's C++ prints comes as an exception too
+            client = ray._raylet.GcsClient(address=address)
+            nodes = [node for node in client.get_all_node_info().values() if not node.state]  # 0 is ALIVE
+    except Exception as error:  # Ray raises whatever its parts raise
+        if type(error).__name__ == "AuthenticationError":
+            told = "it does not take our token" if os.environ["RAY_AUTH_MODE"] == "token" else "it wants its token"
+            which = "set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN to the one that it was started with"
+            raise ConfigError(f"cluster.address={address}: {told}; {which}") from error
+        raise ConfigError(f"cluster.address={address}: {_reason(error)}") from error
+    for node in nodes:
+        with socket.socket(socket.AF_UNIX) as raylet:
+            if node.node_manager_address in own and raylet.connect_ex(node.raylet_socket_name) == 0:
+                return str(node.node_manager_address)
+    names = ", ".join(sorted(node.node_manager_address for node in nodes)) or "none is left"
+    raise ConfigError(
+        f"cluster.address={address}: this machine is none of that cluster ({names}); run it on one of them"
+    )
+
+
+@contextmanager
+def _no_stderr() -> Iterator[None]:
+    """Nothing that libraries print to standard error gets through meanwhile."""
+    sys.stderr.flush()
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        yield
     finally:
-        ray.shutdown()
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
 
 
-def _read_environment_again(ray: Any) -> None:
+def _reason(error: Exception) -> str:
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+
+
+@contextmanager
+def _environment(values: Mapping[str, str]) -> Iterator[None]:
+    """Set variables, and leave the environment as it was: Ray sets some of its own."""
+    before = dict(os.environ)
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name in set(os.environ) - set(before):
+            del os.environ[name]
+        os.environ.update(before)
+
+
+def _read_environment_again(ray: Any, cluster: bool) -> None:
     """Somebody has imported Ray before: make it take the switches that it reads on import."""
     compiled = ray._raylet
-    ray._private.ray_constants.ENABLE_RAY_CLUSTER = False
+    ray._private.ray_constants.ENABLE_RAY_CLUSTER = cluster
     compiled.Config.initialize("")
     compiled.AuthenticationTokenLoader.instance().reset_cache()
 

@@ -1,53 +1,39 @@
-"""The Ray executor: batches sized by what they are estimated to take stream to the workers and back.
+"""The Ray executor: cells stream to the machines of a cluster, or to the CPUs of this one, and their rows back.
 
-Simulated cells run on every CPU of the cluster. Real ones run on this machine, one at a time, in an actor of their own that
-keeps the engine (and what it has measured of the machine) from cell to cell.
+Simulated cells go out in batches sized by what they are estimated to take, two for every CPU. Real ones run one at a time on each
+machine, before its simulated ones and never beside them, in an actor that keeps the engine (and what it has measured of the
+machine) from cell to cell. A machine that joins meanwhile is used. What a machine had that died or fell silent runs again
+elsewhere, once; what killed its worker runs again in halves, three times in all.
 """
 
 import math
-from collections import deque
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass
-from typing import Any, Protocol
+from contextlib import ExitStack, closing
+from dataclasses import replace
+from typing import Any
 
 from mshare_bench.cluster.batch import SIMULATED_BATCH, batches, failed, run_batch
 from mshare_bench.cluster.connect import joined_ray, local_ray
 from mshare_bench.cluster.estimate import serial_seconds
+from mshare_bench.cluster.roster import ClusterOptions, Member, Roster
 from mshare_bench.cluster.stamp import Where
+from mshare_bench.cluster.waiting import Batch, Waiting
 from mshare_bench.domain.cell import Cell
 from mshare_bench.domain.ports import Engine, Tables
+from mshare_bench.errors import CapabilityError
 
-__all__ = ["ClusterOptions", "RayExecutor"]
+__all__ = ["RayExecutor"]
 
 _BATCH_SECONDS = 1.0
 _IN_FLIGHT_PER_CPU = 2
 _ATTEMPTS = 3
-
-
-class ClusterOptions(Protocol):
-    """What an executor must know of the machines."""
-
-    @property
-    def address(self) -> str | None:
-        """Address of a Ray cluster; None for this machine alone."""
-
-    @property
-    def silence_ns(self) -> int:
-        """A machine that says nothing for so long is given up."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Batch:
-    engine: str
-    cells: tuple[Cell, ...]
-    attempt: int = 1
+_MACHINES = 2
+_TICK_SECONDS = 1.0
 
 
 class RayExecutor:
     """Runs cells through Ray.
-
-    A batch whose worker dies is tried again, in halves, three times in all; then its cells are `failed` rows that say why.
 
     Parameters
     ----------
@@ -55,13 +41,25 @@ class RayExecutor:
         Which cluster.
     where
         Reads the environment of the machine that it is called on; must be importable there.
+    note
+        Is told which machines come and go, and what runs again.
+    kinds
+        Kind of machine that earlier results come from, by `baseline_point`; what is compared with them runs on such a machine.
     """
 
     name = "ray"
 
-    def __init__(self, options: ClusterOptions, where: Callable[[], Where]) -> None:
+    def __init__(
+        self,
+        options: ClusterOptions,
+        where: Callable[[], Where],
+        note: Callable[[str], None] = lambda _message: None,
+        kinds: Mapping[str, str] | None = None,
+    ) -> None:
         self._options = options
         self._where = where
+        self._note = note
+        self._kinds = dict(kinds or {})
         self._started = ExitStack()
 
     def run(self, cells: Sequence[Cell], engines: Mapping[str, Engine]) -> Iterator[Tables]:
@@ -70,88 +68,163 @@ class RayExecutor:
         Raises
         ------
         CapabilityError
-            When Ray does not start here.
+            When Ray does not start here, or no machine of the cluster can simulate.
         ConfigError
-            When nothing answers at the cluster's address.
+            When nothing answers at the cluster's address, or no machine has the labels wanted.
         """
         address = self._options.address
         ray = self._started.enter_context(local_ray() if address is None else joined_ray(address))
-        cpus = max(1, int(ray.cluster_resources().get("CPU", 1)))
-        queues: dict[bool, deque[_Batch]] = {False: deque(), True: deque()}
-        for engine, stretch in batches(cells, _batch_size(cells, engines, cpus)):
-            queues[engine != "sim"].append(_Batch(engine, stretch))
-        submit = _Submit(ray, engines, self._where, self._where() if address is None else None)
-        flying: dict[Any, _Batch] = {}
-        while flying or any(queues.values()):
-            for real, queue in queues.items():
-                most = 1 if real else cpus * _IN_FLIGHT_PER_CPU
-                while queue and sum((one.engine != "sim") == real for one in flying.values()) < most:
-                    batch = queue.popleft()
-                    flying[submit(batch)] = batch
-            done, _ = ray.wait(list(flying), num_returns=1)
-            for reference in done:
-                batch = flying.pop(reference)
-                try:
-                    yield ray.get(reference)
-                except ray.exceptions.RayError as error:
-                    given_up = self._again(batch, error, queues[batch.engine != "sim"])
-                    if given_up is not None:
-                        yield given_up
+        here = self._where()
+        real = any(cell.engine != "sim" for cell in cells)
+        roster = Roster(ray, self._options, engines, self._where, here, real, self._note)
+        size = _batch_size(cells, engines, roster.cpus)
+        waiting = Waiting((Batch(*one) for one in batches(cells, size)), _memory(engines), self._kinds)
+        with closing(roster):
+            yield from self._run(roster, waiting, _Flight(ray, engines, address is None), here)
+
+    def _run(self, roster: Roster, waiting: Waiting, flight: "_Flight", here: Where) -> Iterator[Tables]:
+        while waiting or flight or flight.doubted:
+            for member, reason in roster.update():
+                yield from self._moved(flight.taken_from(member), member, reason, waiting)
+            for batch, error in flight.settled():
+                yield from self._again(batch, error, waiting)
+            for member in roster.members:
+                flight.fill(member, waiting, roster.members)
+            if not flight and not flight.doubted and not roster.members and not roster.pending:
+                reason = f"no machine is left in the cluster: {roster.last_loss}"
+                yield from (failed(batch.cells, reason, here) for batch in waiting.all())
+            elif waiting.simulated and not roster.pending and not any(one.cpus for one in roster.members):
+                raise CapabilityError(
+                    "executor=ray: no machine of the cluster gives CPUs to simulated cells (--num-cpus)"
+                )
+            yield from flight.landed(roster, self._tick)
 
     def close(self) -> None:
         """Put Ray away, or leave the cluster."""
         self._started.close()
 
-    def _again(self, batch: _Batch, error: Exception, waiting: "deque[_Batch]") -> Tables | None:
+    @property
+    def _tick(self) -> float:
+        return min(_TICK_SECONDS, self._options.silence_ns / 4e9)
+
+    def _again(self, batch: Batch, error: Exception, waiting: Waiting) -> Iterator[Tables]:
         """Queue a batch whose worker died once more, in halves, so that a cell that kills its worker ends up alone."""
+        reason = f"{type(error).__name__}: {str(error).strip().splitlines()[0]}"
         if batch.attempt >= _ATTEMPTS and len(batch.cells) == 1:
-            reason = str(error).strip().splitlines()[0]
-            return failed(batch.cells, f"{type(error).__name__}: {reason}", self._where())
-        half = max(1, len(batch.cells) // 2)
-        parts = (batch.cells[:half], batch.cells[half:])
-        waiting.extendleft(_Batch(batch.engine, part, batch.attempt + 1) for part in reversed(parts) if part)
-        return None
+            yield failed(batch.cells, reason, self._where())
+        else:
+            self._note(f"a worker died, {_counted(batch)} once more: {reason}")
+            waiting.put_back(batch.halves())
+
+    def _moved(self, lost: Sequence[Batch], member: Member, reason: str, waiting: Waiting) -> Iterator[Tables]:
+        """Queue what a machine had that is gone; what has lost its second machine is given up."""
+        again = []
+        for batch in lost:
+            told = (*batch.lost, f"machine {member.name}: {reason}")
+            if len(told) >= _MACHINES:
+                yield failed(batch.cells, f"lost with its machine {len(told)} times; {'; '.join(told)}", self._where())
+            else:
+                again.append(replace(batch, lost=told))
+        for batch in again:
+            self._note(f"machine {member.name}: {_counted(batch)} once more, elsewhere")
+        waiting.put_back(again)
 
 
-class _Submit:
-    """Hands batches to Ray: simulated ones to its workers, real ones to one actor on this machine."""
+class _Flight:
+    """Batches that are with a machine, and those of which it is open whether only the worker died or the machine.
 
-    def __init__(self, ray: Any, engines: Mapping[str, Engine], where: Callable[[], Where], here: Where | None) -> None:
+    Parameters
+    ----------
+    alone
+        This machine is the cluster: its cells are planned for it, and its name tells nobody anything.
+    """
+
+    def __init__(self, ray: Any, engines: Mapping[str, Engine], alone: bool) -> None:
         self._ray = ray
-        self._engines = engines
+        self._alone = alone
         self._held = ray.put(engines["sim"]) if "sim" in engines else None
-        # On this machine alone all workers share what was read once; elsewhere each machine reads its own.
-        self._where = here or where
-        self._task = ray.remote(_run).options(num_cpus=1, max_retries=0)
-        self._actor: Any = None
+        self._task = ray.remote(run_batch)
+        self._flying: dict[Any, tuple[Batch, Member]] = {}
+        self.doubted: list[tuple[Batch, Member, Exception]] = []
 
-    def __call__(self, batch: _Batch) -> Any:
-        if batch.engine == "sim":
-            return self._task.remote(batch.cells, self._held, self._where)
-        if self._actor is None:
-            self._actor = self._pinned()
-        return self._actor.run.remote(batch.cells, self._where)
+    def __bool__(self) -> bool:
+        return bool(self._flying)
 
-    def _pinned(self) -> Any:
+    def fill(self, member: Member, waiting: Waiting, members: Sequence[Member]) -> None:
+        """Give a machine what it has room for: a real cell, or simulated ones where it has no real one."""
+        if not member.answering:
+            return
+        engines = [batch.engine for batch, holder in self._flying.values() if holder is member]
+        simulated = engines.count("sim")
+        if simulated < len(engines):
+            return
+        # Real cells come first: nothing is added beside the simulated ones until those are done and the real ones too.
+        real = waiting.take_real(member, members)
+        if real is not None:
+            if simulated:
+                waiting.put_back([real])
+            else:
+                self._send_real(real, member)
+            return
+        while waiting.simulated and simulated < member.cpus * _IN_FLIGHT_PER_CPU:
+            self._send_simulated(waiting.take_simulated(), member)
+            simulated += 1
+
+    def landed(self, roster: Roster, seconds: float) -> Iterator[Tables]:
+        """Wait until something comes back, or something is to be heard of a machine; gives back rows."""
+        references = [*self._flying, *roster.references()]
+        if not references:
+            time.sleep(seconds)
+            return
+        done, _ = self._ray.wait(references, num_returns=1, timeout=seconds)
+        for reference in done:
+            if reference not in self._flying:
+                continue
+            batch, member = self._flying.pop(reference)
+            try:
+                yield self._ray.get(reference)
+            except self._ray.exceptions.RayError as error:
+                self.doubted.append((batch, member, error))
+                roster.doubt(member)
+
+    def settled(self) -> list[tuple[Batch, Exception]]:
+        """Batches whose worker died on a machine that answers again."""
+        found = [(batch, error) for batch, member, error in self.doubted if member.answering]
+        self.doubted = [one for one in self.doubted if not one[1].answering]
+        return found
+
+    def taken_from(self, member: Member) -> list[Batch]:
+        """Everything that a machine had; what it may still send is not listened to."""
+        lost = [batch for batch, holder in self._flying.values() if holder is member]
+        lost += [batch for batch, holder, _ in self.doubted if holder is member]
+        self._flying = {key: one for key, one in self._flying.items() if one[1] is not member}
+        self.doubted = [one for one in self.doubted if one[1] is not member]
+        return lost
+
+    def _send_real(self, batch: Batch, member: Member) -> None:
+        cells, name = batch.cells, None
+        if not self._alone:
+            here = (replace(cell, machine=member.kind) if cell.host == "here" else cell for cell in cells)
+            cells, name = tuple(here), member.name
+        self._flying[member.actor.run.remote(cells, name)] = (batch, member)
+
+    def _send_simulated(self, batch: Batch, member: Member) -> None:
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-        here = NodeAffinitySchedulingStrategy(self._ray.get_runtime_context().get_node_id(), soft=False)
-        actor = self._ray.remote(_RealRunner).options(num_cpus=0, max_restarts=-1, scheduling_strategy=here)
-        return actor.remote(self._engines["real"])
+        there = NodeAffinitySchedulingStrategy(member.node, soft=False)
+        task = self._task.options(num_cpus=1, max_retries=0, scheduling_strategy=there)
+        self._flying[task.remote(batch.cells, self._held, member.where)] = (batch, member)
 
 
-class _RealRunner:
-    """Keeps the real engine on this machine."""
-
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
-
-    def run(self, cells: tuple[Cell, ...], where: Where | Callable[[], Where]) -> Tables:
-        return _run(cells, self._engine, where)
+def _counted(batch: Batch) -> str:
+    which = "a real cell" if batch.engine != "sim" else f"{len(batch.cells)} simulated cells"
+    return f"{which} ({batch.cells[0].point.mechanism}, {batch.cells[0].point.workload.processes} processes)"
 
 
-def _run(cells: tuple[Cell, ...], engine: Engine, where: Where | Callable[[], Where]) -> Tables:
-    return run_batch(cells, engine, where if isinstance(where, Where) else where())
+def _memory(engines: Mapping[str, Engine]) -> Callable[[Cell], int]:
+    """Bytes that a real cell needs, as its engine estimates them."""
+    estimate = getattr(engines.get("real"), "estimate", None)
+    return (lambda cell: int(estimate(cell).memory)) if estimate is not None else lambda _cell: 0
 
 
 def _batch_size(cells: Sequence[Cell], engines: Mapping[str, Engine], cpus: int) -> int:

@@ -7,10 +7,11 @@ import pyarrow as pa
 
 from mshare_bench.domain.cell import digest
 from mshare_bench.domain.ports import Tables
+from mshare_bench.domain.topology import Machine
 from mshare_bench.results.columns import column
 from mshare_bench.results.schema import schema
 
-__all__ = ["Where", "stamped"]
+__all__ = ["Where", "named", "stamped"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,10 +24,13 @@ class Where:
         Digest of its hardware.
     facts
         By name; None for what could not be read.
+    topology
+        Its nodes, distances and caches; None where nobody read them.
     """
 
     machine: str
     facts: Mapping[str, str | None]
+    topology: Machine | None = None
 
     @property
     def env(self) -> str:
@@ -47,6 +51,17 @@ def stamped(tables: Tables, where: Where) -> dict[str, pa.Table]:
     )
     if "environments" not in stored:
         stored["environments"] = _rows(env, where)
+    return stored
+
+
+def named(tables: Tables, name: str) -> dict[str, pa.Table]:
+    """Put a machine's name into the long tables that tell machines of one kind apart."""
+    stored = dict(tables)
+    for table in {"groups", "nodes"} & set(stored):
+        rows = stored[table]
+        position = rows.schema.get_field_index("machine")
+        field = rows.schema.field(position)
+        stored[table] = rows.set_column(position, field, column([name] * rows.num_rows, field.type))
     return stored
 
 

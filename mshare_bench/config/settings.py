@@ -69,10 +69,13 @@ class ClusterSettings:
         Of a Ray cluster; None for this machine.
     silence_ns
         A machine that says nothing for so long is given up.
+    labels
+        Ray's labels of the machines that are used, each a `value`, `!value`, `in(a,b)` or `!in(a,b)`.
     """
 
     address: str | None = None
     silence_ns: int = 30 * 10**9
+    labels: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,11 +146,23 @@ def settings_of(values: Mapping[str, Any]) -> Settings:
             warmups=parse_count(values["warmups"], "warmups"),
         ),
         guest=_guest(values),
-        cluster=ClusterSettings(
-            address=_text("cluster.address", values.get("cluster.address")),
-            silence_ns=parse_duration(values["cluster.silence"], "cluster.silence"),
-        ),
+        cluster=_cluster(values),
     )
+
+
+def _cluster(values: Mapping[str, Any]) -> ClusterSettings:
+    address = _text("cluster.address", values.get("cluster.address"))
+    if (whole := values.get("cluster.labels")) not in (None, {}):
+        raise ConfigError(f"cluster.labels={whole}: must be a mapping such as {{zone:a}}")
+    prefix = "cluster.labels."
+    given = {key: value for key, value in values.items() if key.startswith(prefix)}
+    labels = {key.removeprefix(prefix): text for key, value in given.items() if (text := _text(key, value)) is not None}
+    if labels and address is None:
+        raise ConfigError(f"cluster.labels={labels}: chooses machines of a cluster; say cluster.address as well")
+    silence = parse_duration(values["cluster.silence"], "cluster.silence")
+    if silence <= 0:
+        raise ConfigError(f"cluster.silence={values['cluster.silence']}: must be more than nothing")
+    return ClusterSettings(address, silence, labels)
 
 
 def _guest(values: Mapping[str, Any]) -> GuestSettings:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from mshare_bench.domain.cell import Cell, digest
 from mshare_bench.errors import ConfigError
 
-__all__ = ["ORDERS", "Plan", "Refusal", "make_plan"]
+__all__ = ["ORDERS", "Plan", "Refusal", "finished_on", "make_plan"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +96,33 @@ def make_plan(
         raise ConfigError("these axes and conditions make no cell")
     positions = _order(keys, order, seed)
     return Plan(tuple(cells[at] for at in positions), tuple(refusals), tuple(keys[at] for at in positions))
+
+
+def finished_on(
+    plan: Plan, finished: AbstractSet[tuple[str, int]], machines: Iterable[str]
+) -> AbstractSet[tuple[str, int]]:
+    """What is done, where a real cell is done as soon as one of several machines has run it.
+
+    Parameters
+    ----------
+    finished
+        Cells and repeats that are done, under the digest of the machine that ran them.
+    machines
+        Digests of the machines that results are from.
+
+    Returns
+    -------
+    set of (str, int)
+        `finished`, and the plan's own keys of such cells.
+    """
+    elsewhere = sorted(set(machines))
+    more = {
+        key
+        for cell, key in zip(plan.cells, plan.keys, strict=True)
+        if cell.engine == "real"
+        and any((dataclasses.replace(cell, machine=one).digest, cell.repeat) in finished for one in elsewhere)
+    }
+    return finished | more
 
 
 def _order(keys: Sequence[tuple[str, int]], order: str, seed: int) -> Sequence[int]:

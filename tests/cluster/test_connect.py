@@ -1,10 +1,11 @@
 """A Ray to run on: what is answered where there is none. That a local one comes and goes is in `test_ray`."""
 
 import socket
+from pathlib import Path
 
 import pytest
 
-from mshare_bench.cluster.connect import joined_ray
+from mshare_bench.cluster.connect import auth_mode, joined_ray
 from mshare_bench.errors import ConfigError
 
 
@@ -20,3 +21,39 @@ def test_nothing_answers() -> None:
         address = f"127.0.0.1:{held.getsockname()[1]}"
         with pytest.raises(ConfigError, match=f"cluster.address={address}: nothing answers"), joined_ray(address):
             pass
+
+
+@pytest.mark.parametrize(
+    ("loopback", "mode", "token", "answer"),
+    [
+        (False, None, "ab", "token"),
+        (False, None, None, None),
+        (False, "token", None, None),
+        (False, "disabled", None, "disabled"),
+        (True, None, None, "disabled"),
+        (True, None, "ab", "token"),
+        (True, "token", None, None),
+    ],
+)
+def test_off_loopback_a_token_is_asked_for(
+    loopback: bool,
+    mode: str | None,
+    token: str | None,
+    answer: str | None,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for name, value in (("RAY_AUTH_MODE", mode), ("RAY_AUTH_TOKEN", token), ("RAY_AUTH_TOKEN_PATH", None)):
+        if value is None:
+            monkeypatch.delenv(name, raising=False)
+        else:
+            monkeypatch.setenv(name, value)
+    if answer is not None:
+        assert auth_mode("host:1", loopback) == answer
+        return
+    with pytest.raises(ConfigError, match="cluster.address=host:1: its token is missing"):
+        auth_mode("host:1", loopback)
+    (tmp_path / ".ray").mkdir()
+    (tmp_path / ".ray" / "auth_token").write_text("ab")
+    assert auth_mode("host:1", loopback) == "token"

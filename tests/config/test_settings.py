@@ -31,6 +31,7 @@ def test_units_are_parsed() -> None:
         "real.scale=tiny",
         "name=.x",
         "warmups=a",
+        "cluster.silence=0s",
     ],
 )
 def test_wrong_values_are_named(override: str) -> None:
@@ -38,3 +39,12 @@ def test_wrong_values_are_named(override: str) -> None:
     with pytest.raises(ConfigError) as caught:
         settings_of(Composer().compose([override]).values)
     assert str(caught.value).startswith(f"{key}={value}")
+
+
+def test_labels_choose_machines_of_a_cluster() -> None:
+    given = ["cluster.address=a:1", "cluster.labels={zone:a,ray.io/kind:'in(b,c)'}"]
+    assert settings_of(Composer().compose(given).values).cluster.labels == {"zone": "a", "ray.io/kind": "in(b,c)"}
+    with pytest.raises(ConfigError, match="cluster.address as well"):
+        settings_of(Composer().compose(given[1:]).values)
+    with pytest.raises(ConfigError, match="cluster.labels=zone: must be a mapping"):
+        settings_of(Composer().compose([given[0], "cluster.labels=zone"]).values)

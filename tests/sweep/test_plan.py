@@ -1,10 +1,12 @@
 """Plans: every cell once, repeats, what is missing."""
 
+from dataclasses import replace
+
 import pytest
 
 from mshare_bench.domain.cell import Cell, Point
 from mshare_bench.errors import ConfigError
-from mshare_bench.sweep.plan import Refusal, make_plan
+from mshare_bench.sweep.plan import Refusal, finished_on, make_plan
 from mshare_bench.workloads.registry import workloads
 
 
@@ -59,3 +61,12 @@ def test_orders() -> None:
     assert order("interleaved") == [(n, repeat) for repeat in (0, 1) for n in range(1, 9)]
     assert sorted(order("random")) == sorted(order("grouped"))
     assert order("random") == order("random") != order("random", seed=1) != order("grouped")
+
+
+def test_a_real_cell_is_done_once_any_of_several_machines_has_run_it() -> None:
+    here, there = cell(1), cell(2)
+    real = [replace(one, engine="real", machine="a") for one in (here, there)]
+    plan = make_plan([(one, None) for one in (*real, here)], {})
+    done = {(replace(real[0], machine="b").digest, 0)}
+    assert list(plan.missing(finished_on(plan, done, ["a", "b"]))) == [real[1], here]
+    assert list(plan.missing(finished_on(plan, done, ["a"]))) == [*real, here]
