@@ -177,6 +177,7 @@ def plan_of(request: "Request", note: Callable[[str], None] | None = None) -> Pl
     from mshare_bench.config.cells import CellContext
     from mshare_bench.config.request import candidates
     from mshare_bench.real.environment import machine_digest
+    from mshare_bench.sim.mmu.cells import check_inputs
     from mshare_bench.sweep.axes import assignments, join_axes
     from mshare_bench.sweep.conditions import selection
     from mshare_bench.sweep.plan import make_plan
@@ -194,6 +195,7 @@ def plan_of(request: "Request", note: Callable[[str], None] | None = None) -> Pl
                 rows = [_fitted(request, points, row, context, say) for row in rows]
             for one in candidates(request, points, rows, context):
                 if chosen is None or chosen(one.cell):
+                    check_inputs(one.cell)
                     yield one.cell, one.refused or placed.refusal(one.cell)
 
     placed = _Placing()

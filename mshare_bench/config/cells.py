@@ -10,6 +10,7 @@ from typing import Any, Literal, cast
 from mshare_bench.config.composer import MECHANISM_OPTIONS, Composition
 from mshare_bench.config.costs import profile_of
 from mshare_bench.config.keys import near, require_choice
+from mshare_bench.config.mmus import mmu_of
 from mshare_bench.config.topologies import topology_of
 from mshare_bench.domain.access import AccessPattern
 from mshare_bench.domain.cell import Cell, Point, digest
@@ -280,6 +281,7 @@ def _runner(engine: str, values: Mapping[str, Any], context: CellContext, machin
         "host": host,
         "machine": machine if real else costs.machine if costs else "",
         "cost": costs.name if costs else "",
+        "mmu": None if real else mmu_of(values),
         "model": context.model(engine) + (f"+{costs.digest}" if costs else "") + placed,
         "seed": context.seed,
         "extrapolated": bool(values.get("extrapolated")) and not real,

@@ -29,8 +29,8 @@ COORDINATES = frozenset(
 )
 """Keys that decide what runs, with all that lies below them (`mechanism.interface`, `workload.regions.heap.size`)."""
 
-MULTIRUN_ONLY = COORDINATES | {"cost"}
-"""Keys that can be an axis: the coordinates, and the cost profile of simulated cells."""
+MULTIRUN_ONLY = COORDINATES | {"cost", "mmu"}
+"""Keys that can be an axis: the coordinates, and the cost profile and the MMU of simulated cells."""
 
 CHOICES = {
     "engine": ("sim", "real", "both"),

@@ -16,7 +16,7 @@ from mshare_bench.errors import ConfigError
 __all__ = ["Fit", "PointSet", "Request", "Shape", "candidates", "read_request"]
 
 
-_SECTIONS = ("workload.", "mechanism.", "access.", "placement.", "cost.")
+_SECTIONS = ("workload.", "mechanism.", "access.", "placement.", "cost.", "mmu.")
 """Sections whose keys can be an axis; what has none of such a name says so itself."""
 
 _POINT_KEYS = ("fit", "extrapolated")

@@ -4,26 +4,19 @@ A `Point` holds every *coordinate*: what decides the result, engine and machine 
 real rows of one point pair up by `Point.digest`; savings are taken against `Point.baseline_digest`.
 """
 
-import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from mshare_bench.domain.access import AccessPattern
+from mshare_bench.domain.digest import digest
+from mshare_bench.domain.mmu_setting import MmuSetting
 from mshare_bench.domain.topology import Topology
 from mshare_bench.domain.workload import Workload
 
 __all__ = ["POPULATE", "Cell", "Point", "digest"]
 
-_CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), default=str)
-
 POPULATE = ("controller", "first_touch")
-
-
-def digest(values: Mapping[str, Any]) -> str:
-    """Sixteen hexadecimal digits of the canonical JSON of these values."""
-    return hashlib.blake2b(_CANONICAL.encode(values).encode(), digest_size=8).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +114,8 @@ class Cell:
         Digest of the real machine's hardware; for `sim`, the name of the cost profile.
     cost
         Cost profile whose times a simulated cell takes.
+    mmu
+        MMU under which a simulated cell's accesses are looked at; None for none.
     model
         Version of the models that the result depends on; a newer one runs the cell again.
     repeat, seed
@@ -134,6 +129,7 @@ class Cell:
     host: str = "here"
     machine: str = ""
     cost: str = ""
+    mmu: MmuSetting | None = None
     model: str = ""
     repeat: int = 0
     seed: int = 0
@@ -142,8 +138,11 @@ class Cell:
 
     @property
     def digest(self) -> str:
-        """Digest of the point, the engine, the machine or the cost profile, and the model version; repeats share it."""
+        """Digest of the point, the engine, the machine or the cost profile, the MMU and the model version; repeats share it."""
         if "cell" not in self._digests:
             keys = ("engine", "host", "machine", "cost", "model")
-            self._digests["cell"] = digest({"point": self.point.digest, **{key: getattr(self, key) for key in keys}})
+            own = {} if self.mmu is None else {"mmu": self.mmu.digest}
+            self._digests["cell"] = digest(
+                {"point": self.point.digest, **own, **{key: getattr(self, key) for key in keys}}
+            )
         return self._digests["cell"]

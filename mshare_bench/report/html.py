@@ -17,6 +17,7 @@ from mshare_bench.report import words
 from mshare_bench.report.answer import answer, situation
 from mshare_bench.report.facts import break_even_table, command, environment_table, missing_table
 from mshare_bench.report.figures import figures, svg, write_figures
+from mshare_bench.report.mmu import walks_table
 from mshare_bench.report.pairs import Scene, checked, costliest, missing
 from mshare_bench.report.palette import palette, variables
 from mshare_bench.report.selection import BreakEven, break_even
@@ -115,7 +116,7 @@ def _render(
     if "break_even" not in drawn and (table := break_even_table(crossings)):
         caption = f"From how many processes on, of those swept, mshare is ahead.{workload}"
         parts.append(_section("Break-even", caption, table))
-    parts.append(results_table(cells))
+    parts += [walks_table(cells), results_table(cells)]
     parts.append(missing_table(missing(cells)))
     parts.append(environment_table(store.table("environments"), store.info.config))
     parts.append(_footer(store, cells))

@@ -18,6 +18,7 @@ from rich.text import Text
 
 from mshare_bench.report import words
 from mshare_bench.report.answer import answer
+from mshare_bench.report.mmu import print_walks
 from mshare_bench.report.pairs import Missing, Pair, Scene, missing, scenes, select
 from mshare_bench.report.scene import headline, said, varying
 from mshare_bench.results.savings import BASELINE
@@ -68,6 +69,7 @@ def print_results(tables: Mapping[str, pa.Table], console: Console | None = None
             f"  [dim]… {left_out:,} more combinations of processes and region are in cells.arrow[/dim]\n",
             highlight=False,
         )
+    print_walks(cells, console)
     absent = missing(cells)
     if absent:
         console.print(_absent(absent))

@@ -26,7 +26,7 @@ __all__ = [
 
 _OTHERS = (
     "workload_params", "offset_bytes", "access", "access_params", "write_fraction", "populate", "topology", "placement",
-    "machine", "host", "cost",
+    "machine", "host", "cost", "mmu",
 )  # fmt: skip
 _WANTED = (
     "workload", "mechanism", "variant", "engine", "processes", "region_bytes", "page_bytes", "status", "page_table_bytes",

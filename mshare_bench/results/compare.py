@@ -24,7 +24,7 @@ from mshare_bench.results.store import Store
 
 __all__ = ["Comparison", "Difference", "compare"]
 
-_KEY = ("point", "engine", "host", "cost")
+_KEY = ("point", "engine", "host", "cost", "mmu")
 _SHOWN = ("workload", "mechanism", "variant", "engine", "processes", "region_bytes", "access", "page_bytes")
 _SKIPPED = ("page_table_noise_bytes", "page_table_saved_bytes")
 

@@ -25,6 +25,7 @@ def coordinate_columns(cell: Cell) -> dict[str, Any]:
         "topology": point.topology,
         "placement": point.placement,
         "cost": cell.cost or None,
+        "mmu": None if cell.mmu is None else cell.mmu.label,
         "seed": cell.seed,
         "processes": point.workload.processes,
         "region_bytes": point.workload.region_bytes,

@@ -13,7 +13,7 @@ if TYPE_CHECKING:  # rows are also gathered where there is no Arrow, in the gues
 
 __all__ = ["PHASES", "SCHEMA_VERSION", "STATUSES", "TABLES", "TIMED_PHASES", "field_names", "schema", "unit_of"]
 
-SCHEMA_VERSION = "1.0"
+SCHEMA_VERSION = "1.1"
 STATUSES = ("ok", "failed", "void", "skipped", "timeout")
 PHASES = ("launch", "attach", "touch", "fork", "protect", "unmap", "exit")
 TIMED_PHASES = PHASES[1:]
@@ -43,6 +43,7 @@ machine: str - none Hardware digest; the cost profile's machine for sim
 topology: str - none Topology
 placement: str - none Placement
 cost: str - none Cost profile
+mmu: str - none MMU of a simulated row, and its settings that are not at their defaults, as name;k=v
 seed: int - none Seed
 processes: int count none Processes
 region_bytes: int B none Bytes of all distinct regions
@@ -63,12 +64,12 @@ metadata_bytes: int B lower What is kept beside the data and the tables
 minor_faults: int count lower Minor faults over all processes as ru_minflt shows them, during touch
 linking_faults: int count lower Faults that only link a shared table
 address_space_bytes: int B lower Address space that one process gives to the regions, whole windows where only such can be mapped
-{times}tlb_misses: float count lower TLB misses over all processes
-walk_cycles: float cycles lower Cycles in page walks over all processes
+{times}tlb_misses: float count lower TLB misses over all processes, during touch: each is a page walk
+walk_cycles: float cycles lower Cycles in page walks over all processes, during touch
 remote_walk_fraction: float 1 lower Share of page walks that touch a table on another node
 lock_wait_ns: float ns lower Waiting for locks, per process
 shootdowns: int count lower TLB shootdown interrupts
-basis: str - none measured, exact, calibrated, published, conditioned or hypothetical; +extrapolated
+basis: str - none measured, exact, calibrated, published, conditioned or hypothetical; +sampled (the MMU's counts), +extrapolated
 page_table_saved_bytes: int B higher Page-table bytes of the shmem row of the same baseline, engine and machine, less these
 """
 

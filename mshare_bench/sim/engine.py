@@ -13,6 +13,7 @@ from mshare_bench.results.describe import cell_columns
 from mshare_bench.results.rows import Rows
 from mshare_bench.results.schema import PHASES
 from mshare_bench.sim.accounting import Account, account, mechanism_of, setting_of
+from mshare_bench.sim.mmu.cells import MmuFigures, mmu_figures
 from mshare_bench.sim.placed_rows import add_places
 from mshare_bench.sim.time import Timed, median_times, prices_of, spread, timed
 from mshare_bench.sim.work import WORK_PHASES, shares_of
@@ -71,11 +72,13 @@ class SimEngine:
                 places = places_of(cell.point, self._geometry)
                 result, remote = places.account, remote_walk_fraction(places, self._geometry)
                 times = self._timed(cell, places)
+            mmu = mmu_figures(cell, self._geometry, remote)
         except MshareBenchError as error:
             rows.add("cells", **cell_columns(cell, "skipped", str(error)))
             return
         tables, page = result.tables, result.page
-        basis = self._basis(cell, result) + ("+extrapolated" if cell.extrapolated else "")
+        basis = self._basis(cell, result)
+        basis += "+sampled" * (mmu is not None and mmu.sampled) + "+extrapolated" * cell.extrapolated
         rows.add(
             "cells",
             **cell_columns(cell),
@@ -91,6 +94,7 @@ class SimEngine:
             address_space_bytes=result.address_space_bytes,
             remote_walk_fraction=remote,
             basis=basis,
+            **_mmu_columns(mmu),
             **_columns(times),
         )
         self._long_tables(cell, result, times, rows, places)
@@ -110,9 +114,9 @@ class SimEngine:
 
     def _basis(self, cell: Cell, result: Account) -> str:
         """What a row is worth: as little as its least certain part."""
-        if result.traits.basis != "exact" or not cell.cost:
+        if result.traits.basis != "exact" or not (cell.cost or cell.mmu):
             return result.traits.basis
-        basis = self._costs[cell.cost].basis
+        basis = self._costs[cell.cost].basis if cell.cost else "published"
         # Latencies of a topology are published figures, whatever the profile's are.
         return "published" if cell.point.machines is not None and basis == "calibrated" else basis
 
@@ -145,6 +149,12 @@ class SimEngine:
                 rows.add("groups", **key, **who, machine=cell.machine)
         if times:
             _phases(key, cell.point.workload.groups, times, result, rows)
+
+
+def _mmu_columns(figures: MmuFigures | None) -> dict[str, float]:
+    if figures is None:
+        return {}
+    return {"tlb_misses": figures.tlb_misses, "walk_cycles": figures.walk_cycles}
 
 
 def _columns(times: Sequence[Timed]) -> dict[str, float]:

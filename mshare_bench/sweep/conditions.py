@@ -39,6 +39,7 @@ _NAMES: dict[str, Callable[[Cell], Any]] = {
     "placement": lambda cell: cell.point.placement,
     "host": lambda cell: cell.host,
     "cost": lambda cell: cell.cost,
+    "mmu": lambda cell: "" if cell.mmu is None else cell.mmu.label,
 }
 NAMES = tuple(_NAMES)
 """Names that a condition can use."""

@@ -29,7 +29,7 @@ MOST_VALUES = 25_000
 
 _NUMERIC = ("processes", "region_bytes", "page_bytes", "offset_bytes", "write_fraction")
 _PARAMS = ("access_params", "workload_params")
-_WORDS = ("workload", "access", "populate", "topology", "placement", "host", "machine", "cost")
+_WORDS = ("workload", "access", "populate", "topology", "placement", "host", "machine", "cost", "mmu")
 _FIGURES = tuple(
     field.name
     for field in schema("cells")

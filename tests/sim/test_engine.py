@@ -1,10 +1,12 @@
 import pyarrow as pa
 
 from mshare_bench.domain.cell import Cell
-from mshare_bench.domain.units import GIB
+from mshare_bench.domain.mmu_setting import MmuSetting
+from mshare_bench.domain.units import GIB, MIB
 from mshare_bench.results.rows import Rows
 from mshare_bench.results.schema import schema
 from mshare_bench.sim.engine import SimEngine
+from tests.sim.mmu.geometries import named_geometry
 from tests.sim.points import point
 
 
@@ -55,3 +57,12 @@ def test_batches_give_the_same_rows_as_one():
     cells = [Cell(point("shmem", n, GIB)) for n in range(1, 40)]
     one = pa.concat_tables([rows_of([cell])["cells"] for cell in cells])
     assert one.equals(rows_of(cells)["cells"])
+
+
+def test_rows_under_an_mmu_have_misses_and_say_that_they_were_sampled():
+    setting = MmuSetting(named_geometry("zen2"))
+    small, large = rows_of([Cell(point("shmem", n, 4 * MIB), mmu=setting) for n in (2, 100)])["cells"].to_pylist()
+    assert (small["tlb_misses"], small["mmu"], small["basis"]) == (2048, "zen2", "published")
+    assert small["walk_cycles"] > 0
+    assert small["remote_walk_fraction"] is None
+    assert (large["tlb_misses"], large["basis"]) == (102_400, "published+sampled")

@@ -4,8 +4,8 @@
 the same model in plain Python: the rules to read (module `reference`), and the oracle of the tests.
 """
 
+from mshare_bench.domain.mmu import Cache, Mmu, PageWalkCache, Tlb, geometry_from_mapping
 from mshare_bench.sim.mmu.first_principles import UniformWalks, predict_uniform_walks
-from mshare_bench.sim.mmu.geometry import Cache, Mmu, PageWalkCache, Tlb, geometry_from_mapping
 from mshare_bench.sim.mmu.reference import simulate_plainly
 from mshare_bench.sim.mmu.result import HIT_PLACES, MmuCost, MmuCounts, ProcessCost, ProcessCounts, price
 from mshare_bench.sim.mmu.scenario import LINUX_PCIDS, Scenario, Tags, quantum_accesses

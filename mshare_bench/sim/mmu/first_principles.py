@@ -5,7 +5,7 @@ Held against the target ``mitosis_gups_from_first_principles`` (Mitosis, ASPLOS'
 
 from dataclasses import dataclass, replace
 
-from mshare_bench.sim.mmu.geometry import Mmu
+from mshare_bench.domain.mmu import Mmu
 from mshare_bench.sim.mmu.result import price
 from mshare_bench.sim.mmu.scenario import Scenario
 from mshare_bench.sim.mmu.simulate import simulate

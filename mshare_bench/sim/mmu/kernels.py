@@ -139,7 +139,7 @@ def _walk(
     address: int,
     leaf: int,
 ) -> None:
-    """One page walk; `walk_caches[level]` is (first lane, mask, width, ways), `tables[level]` the first line."""
+    """One page walk; `walk_caches[level]` is (first lane, mask, width, ways), `tables[level]` the table's first line."""
     level = leaf + 1
     while level <= plan.levels:
         ways = walk_caches[level, 3]
@@ -218,6 +218,7 @@ def _consume_everything(
 ) -> int:
     l1_base, stlb_base = core + plan.l1_base, core + plan.stlb_base
     l1_huge, stlb_huge = core + plan.l1_huge, core + plan.stlb_huge
+    data_line = tables[0]
     last_line = -1
     same_line = 0
     for begin in range(0, count, _GROUP):
@@ -234,7 +235,7 @@ def _consume_everything(
             last_line = line
             ahead = addresses[k + _AHEAD]
             if (ahead ^ address) >> 12 != 0:
-                _fetch(lanes, plan, l3, ahead >> 6)
+                _fetch(lanes, plan, l3, data_line + (ahead >> 6))
                 _fetch(lanes, plan, l3, tables[1] + (ahead >> 15))
             is_huge = address < plan.huge_bytes
             page = address >> (plan.huge_shift if is_huge else plan.base_shift)
@@ -262,7 +263,7 @@ def _consume_everything(
                 if missed:
                     leaf = plan.huge_leaf if is_huge else plan.base_leaf
                     _walk(lanes, plan, walk_caches, walk_tags, tables, counters, core, l3, address, leaf)
-            counters[DATA + _refer(lanes, plan, core, l3, line)] += 1
+            counters[DATA + _refer(lanes, plan, core, l3, data_line + line)] += 1
     counters[DATA] += same_line
     return last
 

@@ -18,10 +18,10 @@ that goes on with the process it ran last has not switched. See `table_lines` fo
 
 from collections.abc import Iterator
 
-from mshare_bench.sim.mmu.geometry import LINE_BYTES, PAGE_BYTES, Cache, Mmu, Tlb
+from mshare_bench.domain.mmu import LINE_BYTES, PAGE_BYTES, Cache, Mmu, Tlb
 from mshare_bench.sim.mmu.reference_streams import addresses, seed_of
 from mshare_bench.sim.mmu.result import MmuCounts, ProcessCounts
-from mshare_bench.sim.mmu.scenario import Scenario, check_against, table_lines
+from mshare_bench.sim.mmu.scenario import Scenario, check_against, data_line, table_lines, table_start
 from mshare_bench.sim.mmu.streams import Trace, number_stream
 
 __all__ = ["simulate_plainly"]
@@ -152,7 +152,8 @@ class _Model:
                 if self.scenario.caches:
                     self._walk(core, process, address, PAGE_BYTES.index(page) + 1)
             if self.scenario.caches:
-                state.data[self._refer(core, process, address // LINE_BYTES)] += 1
+                line = data_line(self.scenario, process) + address // LINE_BYTES
+                state.data[self._refer(core, process, line)] += 1
         state.done += accesses
 
     def _look_up_page(self, core: _Core, process: int, number: int, page: int, is_huge: bool) -> bool:
@@ -177,8 +178,7 @@ class _Model:
                     break
         for level in range(first, leaf - 1, -1):
             owner = self.scenario.table_owner(process, level)
-            data_lines = self.scenario.region // LINE_BYTES
-            tables = data_lines + owner * self.lines_per_process + self.table_offsets[level - 1]
+            tables = table_start(self.scenario) + owner * self.lines_per_process + self.table_offsets[level - 1]
             line = tables + (address >> 12 + 9 * (level - 1) + 3)
             self.processes[process].tables[level - 1][self._refer(core, process, line)] += 1
 

@@ -6,7 +6,7 @@ So two models that agree on the counts agree on the time, and one simulation can
 
 from dataclasses import dataclass
 
-from mshare_bench.sim.mmu.geometry import Mmu
+from mshare_bench.domain.mmu import Mmu
 from mshare_bench.sim.mmu.scenario import Scenario
 
 __all__ = ["HIT_PLACES", "MmuCost", "MmuCounts", "ProcessCost", "ProcessCounts", "price"]

@@ -1,22 +1,30 @@
 """Who runs where on what: the processes, cores, tags and tables of one simulation, checked."""
 
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
 
+from mshare_bench.domain.mmu import LINE_BYTES, PAGE_BYTES, Mmu
+from mshare_bench.domain.mmu_setting import Tags
 from mshare_bench.errors import ConfigError
-from mshare_bench.sim.mmu.geometry import LINE_BYTES, PAGE_BYTES, Mmu
 from mshare_bench.sim.mmu.streams import Stream, number_stream
 
-__all__ = ["LINUX_PCIDS", "Scenario", "Tags", "check_against", "quantum_accesses", "table_lines"]
+__all__ = [
+    "LINUX_PCIDS",
+    "Scenario",
+    "Tags",
+    "check_against",
+    "data_line",
+    "quantum_accesses",
+    "table_lines",
+    "table_start",
+]
 
-Tags: TypeAlias = Literal["none", "pcid", "group"]
 LINUX_PCIDS = 6  # TLB_NR_DYN_ASIDS in Linux arch/x86/mm/tlb.c
 _KEY_LIMIT = (1 << 32) - 1
 
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """Processes that map one region of shared data, time-sliced on cores.
+    """Processes that map one region, time-sliced on cores.
 
     Attributes
     ----------
@@ -48,6 +56,8 @@ class Scenario:
         ``hops[cpu_node][memory_node]``, an index into the geometry's `memory_ns`; empty = 0 at home and 1 elsewhere.
     caches : bool
         False: TLBs only; walks are counted, not walked.
+    private_data : bool
+        Each process has data of its own (anonymous memory); else all read the same lines.
     """
 
     region: int
@@ -71,6 +81,7 @@ class Scenario:
     pcids: int = LINUX_PCIDS
     warmup: int = 0
     caches: bool = True
+    private_data: bool = False
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -136,9 +147,10 @@ def quantum_accesses(quantum_ns: float, access_ns: float) -> int:
 def table_lines(scenario: Scenario) -> tuple[tuple[int, ...], int]:
     """Where table lines lie: offset of each level's first line in a process's tables, and the lines of all of them.
 
-    Physical memory is numbered by 64-byte lines: the region's data first, then the tables of process 0, of process 1 and
-    so on; in each, PTE pages first, level by level, whole pages of 64 lines, entries in the order of addresses. The line
-    of the entry for offset `a` in the table of level L is ``data_lines + owner * lines + offset[L-1] + (a >> shift + 3)``.
+    Physical memory is numbered by 64-byte lines: the region's data first (once, or once per process), then the tables of
+    process 0, of process 1 and so on; in each, PTE pages first, level by level, whole pages of 64 lines, entries in the
+    order of addresses. The line of the entry for offset `a` in the table of level L that `owner` has is
+    ``table_start(scenario) + owner * lines + offset[L-1] + (a >> shift + 3)``.
     """
     offsets = []
     lines = 0
@@ -147,6 +159,16 @@ def table_lines(scenario: Scenario) -> tuple[tuple[int, ...], int]:
         span = 1 << 12 + 9 * level
         lines += -(-scenario.region // span) * LINE_BYTES
     return tuple(offsets), lines
+
+
+def data_line(scenario: Scenario, process: int) -> int:
+    """The line of the first byte of the data that a process has mapped."""
+    return process * (scenario.region // LINE_BYTES) if scenario.private_data else 0
+
+
+def table_start(scenario: Scenario) -> int:
+    """The first line behind all data."""
+    return data_line(scenario, scenario.processes - 1) + scenario.region // LINE_BYTES
 
 
 def check_against(scenario: Scenario, mmu: Mmu) -> int:
@@ -167,7 +189,7 @@ def check_against(scenario: Scenario, mmu: Mmu) -> int:
         raise ConfigError(
             f"region={scenario.region}: {1 << bits} pages and {tags} tags do not fit the model's 32-bit keys"
         )
-    lines = scenario.region // LINE_BYTES + scenario.processes * table_lines(scenario)[1]
+    lines = table_start(scenario) + scenario.processes * table_lines(scenario)[1]
     for name, cache in zip(("l1d", "l2", "l3"), mmu.caches, strict=True):
         if scenario.caches and lines // cache.sets >= _KEY_LIMIT:
             raise ConfigError(f"region={scenario.region}: too large for {name} tags of 32 bits over {cache.sets} sets")

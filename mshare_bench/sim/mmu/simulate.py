@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mshare_bench.sim.mmu.geometry import LINE_BYTES, PAGE_BYTES, Cache, Mmu, Tlb
+from mshare_bench.domain.mmu import LINE_BYTES, PAGE_BYTES, Cache, Mmu, Tlb
 from mshare_bench.sim.mmu.reference_streams import seed_of
 from mshare_bench.sim.mmu.result import MmuCounts, ProcessCounts
-from mshare_bench.sim.mmu.scenario import Scenario, check_against, table_lines
+from mshare_bench.sim.mmu.scenario import Scenario, check_against, data_line, table_lines, table_start
 from mshare_bench.sim.mmu.streams import Kind, Trace, number_stream
 
 if TYPE_CHECKING:
@@ -149,7 +149,7 @@ class _Run:
             tagged,
             walk_caches,
             np.array([scenario.shared_levels >= level - 1 for level in range(6)]),
-            _table_starts(scenario),
+            _first_lines(scenario),
             np.array([-1 if (d := scenario.domain_of(p)) is None else d for p in range(processes)], np.int64),
             kinds,
             numbers,
@@ -166,14 +166,15 @@ class _Run:
         )
 
 
-def _table_starts(scenario: Scenario) -> NDArray[np.int64]:
-    """First line of the table of each level (columns 1 to 5) that a walk of each process reads."""
+def _first_lines(scenario: Scenario) -> NDArray[np.int64]:
+    """First line of each process's data (column 0), and of the table of each level (1 to 5) that its walks read."""
     offsets, lines = table_lines(scenario)
     starts = np.zeros((scenario.processes, 6), np.int64)
     for process in range(scenario.processes):
+        starts[process, 0] = data_line(scenario, process)
         for level, offset in enumerate(offsets, start=1):
             owner = scenario.table_owner(process, level)
-            starts[process, level] = scenario.region // LINE_BYTES + owner * lines + offset
+            starts[process, level] = table_start(scenario) + owner * lines + offset
     return starts
 
 

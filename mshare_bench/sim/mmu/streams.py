@@ -14,8 +14,8 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from mshare_bench.domain.mmu import LINE_BYTES
 from mshare_bench.errors import ConfigError
-from mshare_bench.sim.mmu.geometry import LINE_BYTES
 
 __all__ = [
     "BTreeProbe",
@@ -183,11 +183,11 @@ def stream_from_mapping(mapping: Mapping[str, Any]) -> Stream:
     kind = mapping.get("kind")
     known = _BY_NAME.get(kind) if isinstance(kind, str) else None
     if known is None:
-        raise ConfigError(f"stream.kind={kind}: one of {', '.join(_BY_NAME)}")
+        raise ConfigError(f"mmu.stream.kind={kind}: one of {', '.join(_BY_NAME)}")
     allowed = [field.name for field in fields(known)]
     for name in mapping:
         if name != "kind" and name not in allowed:
-            raise ConfigError(f"stream.{name}: {kind} takes {', '.join(allowed) or 'no parameters'}")
+            raise ConfigError(f"mmu.stream.{name}: {kind} takes {', '.join(allowed) or 'no parameters'}")
     stream: Stream = known(**{name: value for name, value in mapping.items() if name != "kind"})
     return stream
 
@@ -195,13 +195,13 @@ def stream_from_mapping(mapping: Mapping[str, Any]) -> Stream:
 def _whole(name: str, value: Any, lowest: int, highest: int, multiple: int = 1) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or not lowest <= value <= highest or value % multiple:
         grain = f" and a multiple of {multiple}" if multiple > 1 else ""
-        raise ConfigError(f"stream.{name}={value}: a whole number from {lowest} to {highest}{grain} is needed")
+        raise ConfigError(f"mmu.stream.{name}={value}: a whole number from {lowest} to {highest}{grain} is needed")
     return value
 
 
 def _fraction(name: str, value: Any, highest: float) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= highest:
-        raise ConfigError(f"stream.{name}={value}: a number from 0 to {highest:g} is needed")
+        raise ConfigError(f"mmu.stream.{name}={value}: a number from 0 to {highest:g} is needed")
     return float(value)
 
 
@@ -303,7 +303,7 @@ def number_stream(stream: Stream, region: int, process: int = 0) -> StreamNumber
         case HashJoin(table, tuple_bytes):
             outer = int(pages * (1 - _fraction("table", table, 1))) * 4096
             if not 0 < outer < region:
-                raise ConfigError(f"stream.table={table}: leaves no page for the table or for the relation scanned")
+                raise ConfigError(f"mmu.stream.table={table}: leaves no page for the table or for the relation scanned")
             return StreamNumbers(
                 Kind.HASH_JOIN, (_whole("tuple", tuple_bytes, 1, outer), outer, (region - outer) // 4096)
             )
@@ -313,7 +313,7 @@ def number_stream(stream: Stream, region: int, process: int = 0) -> StreamNumber
             index_lines = max(1, items * 16 // LINE_BYTES)
             items = min(items, (region - index_lines * LINE_BYTES) // value)
             if items < 1:
-                raise ConfigError(f"stream.value={value}: no key fits a region of {region} bytes")
+                raise ConfigError(f"mmu.stream.value={value}: no key fits a region of {region} bytes")
             numbers = (items, value, value // LINE_BYTES, _scatter_factor(items), index_lines)
             return StreamNumbers(Kind.KEY_VALUE, numbers, *_zipf_table(items, _fraction("skew", skew, 10)))
         case Trace(addresses):

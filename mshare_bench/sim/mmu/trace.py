@@ -55,9 +55,9 @@ def load_traces(path: Path, region: int, base: int = 0) -> tuple[Trace, ...]:
     """
     table = _read(path)
     if "address" not in table.column_names:
-        raise ConfigError(f"trace={path}: no column 'address', only {', '.join(table.column_names) or 'none'}")
+        raise ConfigError(f"mmu.trace={path}: no column 'address', only {', '.join(table.column_names) or 'none'}")
     addresses = _column(table, "address", path)
-    name = f"trace={path}"
+    name = f"mmu.trace={path}"
     if "process" not in table.column_names:
         return (trace_from_addresses(addresses, region, base, name),)
     processes = _column(table, "process", path)
@@ -81,9 +81,9 @@ def _read(path: Path) -> Any:
         source = pyarrow.memory_map(str(path))
         return (ipc.open_file(source) if magic == b"ARROW1" else ipc.open_stream(source)).read_all()
     except OSError as error:
-        raise ConfigError(f"trace={path}: {error.strerror or 'cannot be read'}") from error
+        raise ConfigError(f"mmu.trace={path}: {error.strerror or 'cannot be read'}") from error
     except pyarrow.ArrowInvalid as error:
-        raise ConfigError(f"trace={path}: neither an Arrow IPC nor a Parquet file") from error
+        raise ConfigError(f"mmu.trace={path}: neither an Arrow IPC nor a Parquet file") from error
 
 
 def _column(table: Any, name: str, path: Path) -> NDArray[Any]:
@@ -91,8 +91,8 @@ def _column(table: Any, name: str, path: Path) -> NDArray[Any]:
 
     column = table.column(name)
     if not pyarrow.types.is_integer(column.type):
-        raise ConfigError(f"trace={path}: column '{name}' holds {column.type}, not whole numbers")
+        raise ConfigError(f"mmu.trace={path}: column '{name}' holds {column.type}, not whole numbers")
     if column.null_count:
-        raise ConfigError(f"trace={path}: column '{name}' has {column.null_count} nulls")
+        raise ConfigError(f"mmu.trace={path}: column '{name}' has {column.null_count} nulls")
     values: NDArray[Any] = column.to_numpy()
     return values

@@ -109,5 +109,6 @@ def random_scenario(rnd: random.Random, accesses: int = 2000, **fixed: Any) -> S
         "warmup": rnd.choice([0, 0, 33]),
         "caches": rnd.random() < 0.75,
         "seed": rnd.randrange(1 << 30),
+        "private_data": rnd.random() < 0.3 and region <= 4 * GIB,
     }
     return Scenario(**(drawn | fixed))

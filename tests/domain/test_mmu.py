@@ -3,8 +3,8 @@ from typing import Any
 
 import pytest
 
+from mshare_bench.domain.mmu import geometry_from_mapping
 from mshare_bench.errors import ConfigError
-from mshare_bench.sim.mmu import geometry_from_mapping
 from tests.sim.mmu.configurations import GIB, KIB, MIB
 from tests.sim.mmu.geometries import NAMES, named_geometry, named_mapping
 
