@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["BLOCK", "EMPTY", "PageSet", "Run", "Spans", "dense", "sample", "strided", "union_intervals"]
+__all__ = ["BLOCK", "EMPTY", "PageSet", "Run", "Spans", "dense", "drawn", "sample", "strided", "union_intervals"]
 
 BLOCK = 1 << 18
 DRAWS = 4
@@ -68,6 +68,8 @@ class Run:
             return 0
         if self.whole:
             return self.end - self.begin
+        if self.begin == 0 and self.end == self.length:
+            return self.high - self.low
         return sum(len(positions) for _, positions in self._blocks())
 
     def clip(self, start: int, stop: int) -> "Run":
@@ -94,17 +96,7 @@ class Run:
             first = (base + self.step * self.begin) // span
             last = (base + self.step * (self.end - 1)) // span
             return Spans(self.end - self.begin if self.step >= span else last - first + 1, first, last)
-        total, first_seen, last_seen = 0, None, None
-        for block_base, positions in self._blocks():
-            if not len(positions):
-                continue
-            start = base + self.step * block_base
-            count, first, last = _block_spans(_Held(positions), self.step, start % span, span)
-            first, last = first + start // span, last + start // span
-            total += count - (last_seen == first)
-            first_seen = first if first_seen is None else first_seen
-            last_seen = last
-        return Spans(total, first_seen, last_seen)
+        return _drawn_spans(self, base, span)
 
     def intervals(self, origin: int, span: int) -> _Pages:
         """Spans that hold a page, as merged `[first, last]` rows, ascending; shape (n, 2)."""
@@ -125,19 +117,25 @@ class Run:
         """(first position of the block, positions taken relative to it) for every block of the stretch."""
         blocks = []
         for index in range(self.begin // BLOCK, -(-self.end // BLOCK)):
-            start, stop = index * BLOCK, min(self.length, (index + 1) * BLOCK)
-            # Rounded so that the ranks of all blocks add up to the ranks of the run, and that a split run stays a split.
-            low = self.low * stop // self.length - self.low * start // self.length
-            high = self.high * stop // self.length - self.high * start // self.length
-            positions = _taken(stop - start, low, high, self.seed * DRAWS + index % DRAWS)
-            if self.begin > start or self.end < stop:
+            start = index * BLOCK
+            length, low, high, seed = self.draw(index)
+            positions = drawn(length, low, high, seed)
+            if self.begin > start or self.end < start + length:
                 positions = positions[(positions >= self.begin - start) & (positions < self.end - start)]
             blocks.append((start, positions))
         return blocks
 
+    def draw(self, block: int) -> tuple[int, int, int, int]:
+        """Arguments of `drawn` for a block of positions: its length, the ranks taken, and the seed."""
+        start, stop = block * BLOCK, min(self.length, (block + 1) * BLOCK)
+        # Rounded so that the ranks of all blocks add up to the ranks of the run, and that a split run stays a split.
+        low = self.low * stop // self.length - self.low * start // self.length
+        high = self.high * stop // self.length - self.high * start // self.length
+        return stop - start, low, high, self.seed * DRAWS + block % DRAWS
+
 
 class _Held:
-    """An array as a cache key, by identity: the arrays of `_taken` are cached and never written."""
+    """An array as a cache key, by identity: the arrays of `drawn` are cached and never written."""
 
     __slots__ = ("array", "key")
 
@@ -152,22 +150,57 @@ class _Held:
         return isinstance(other, _Held) and self.array is other.array
 
 
-@functools.lru_cache(maxsize=64)
-def _permutation(length: int, seed: int) -> _Pages:
-    return np.random.Generator(np.random.PCG64(seed)).permutation(length)
+@functools.lru_cache(maxsize=32)
+def _permutation(length: int, seed: int) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:
+    """A permutation of the positions, and the place that each position has in it."""
+    order = np.random.Generator(np.random.PCG64(seed)).permutation(length).astype(np.int32)
+    place = np.empty(length, np.int32)
+    place[order] = np.arange(length, dtype=np.int32)
+    return order, place
 
 
 @functools.lru_cache(maxsize=256)
-def _taken(length: int, low: int, high: int, seed: int) -> _Pages:
-    positions = np.sort(_permutation(length, seed)[low:high])
+def drawn(length: int, low: int, high: int, seed: int) -> _Pages:
+    """Positions with ranks in [low, high), ascending: their order in the permutation of the next power of two positions.
+
+    So a length that occurs once takes no permutation of its own, and nothing is sorted.
+    """
+    order, place = _permutation(1 << (length - 1).bit_length(), seed)
+    if len(order) > length:
+        inside = np.flatnonzero(order < length)
+        low, high = int(inside[low]) if low < length else len(order), int(inside[high - 1]) + 1 if high else 0
+    places = place[:length]
+    positions = np.flatnonzero((places >= low) & (places < high))
     positions.setflags(write=False)
     return positions
 
 
+@functools.lru_cache(maxsize=1 << 15)
+def _drawn_spans(run: Run, base: int, span: int) -> Spans:
+    total, first_seen, last_seen = 0, None, None
+    for block_base, positions in run._blocks():
+        if not len(positions):
+            continue
+        start = base + run.step * block_base
+        count, first, last = _block_spans(_Held(positions), run.step, start % span, span)
+        first, last = first + start // span, last + start // span
+        total += count - (last_seen == first)
+        first_seen = first if first_seen is None else first_seen
+        last_seen = last
+    return Spans(total, first_seen, last_seen)
+
+
 @functools.lru_cache(maxsize=4096)
 def _block_spans(held: _Held, step: int, phase: int, span: int) -> tuple[int, int, int]:
-    indices = (held.array * step + phase) // span
-    return int(np.count_nonzero(np.diff(indices))) + 1, int(indices[0]), int(indices[-1])
+    indices = held.array * step + phase
+    first, last = int(indices[0]) // span, int(indices[-1]) // span
+    if first == last or span == 1:
+        return 1 if first == last else len(indices), first, last
+    if span & (span - 1):
+        indices //= span
+    else:  # several times as fast
+        indices >>= span.bit_length() - 1
+    return int(np.count_nonzero(indices[1:] != indices[:-1])) + 1, first, last
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,6 +236,19 @@ class PageSet:
                 total += found.count - (last == found.first)
                 first, last = (found.first if first is None else first), found.last
         return Spans(total, first, last)
+
+    def span_counts(self, origins: _Pages, span: int) -> _Pages:
+        """Count the spans that hold a page for each of these origins, as `spans` does for one."""
+        if not all(run.whole for run in self.runs):
+            distinct, position = np.unique(origins % span, return_inverse=True)
+            return np.array([self.spans(int(one), span).count for one in distinct], np.int64)[position]
+        total, before = np.zeros(len(origins), np.int64), np.full(len(origins), -1, np.int64)
+        for run in self.runs:
+            bases = origins + run.first
+            first, last = (bases + run.step * run.begin) // span, (bases + run.step * (run.end - 1)) // span
+            total += (run.end - run.begin if run.step >= span else last - first + 1) - (first == before)
+            before = last
+        return total
 
     def intervals(self, origin: int, span: int) -> _Pages:
         """Spans that hold a page, as merged `[first, last]` rows, ascending; shape (n, 2)."""

@@ -164,7 +164,7 @@ def _parent_touches(one: Backed, workload: Workload, traits: Traits) -> list[o.O
             for write, pages in ((True, touch.written), (False, touch.read))
             for op in _touches(address, pages, touch, 0, write)
         ]
-    rows = union_pages(workload, name, "touched")
+    rows = union_pages(workload, name)
     listed = np.concatenate([np.arange(start, end + 1) for start, end in rows]) if len(rows) else np.empty(0)
     return [o.Touch(address, len(listed), pages=listed.astype(np.uint32), stride=mmap.PAGESIZE, write=True)]
 
@@ -217,7 +217,7 @@ def present_pages(point: Point, region: str) -> NDArray[np.uint32] | None:
     """Pages of a region that hold data beforehand; None for all."""
     if point.whole:
         return None
-    rows = union_pages(point.workload, region, "touched")
+    rows = union_pages(point.workload, region)
     pages = [np.arange(start, end + 1, dtype=np.uint32) for start, end in rows]
     return np.concatenate(pages) if pages else np.empty(0, np.uint32)
 

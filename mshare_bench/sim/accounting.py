@@ -3,19 +3,16 @@
 import functools
 from dataclasses import dataclass, replace
 
-import numpy as np
-import numpy.typing as npt
-
 from mshare_bench.domain.cell import Point
 from mshare_bench.domain.geometry import X86_64, Geometry
-from mshare_bench.domain.pages import union_intervals
+from mshare_bench.domain.union import union_spans
 from mshare_bench.domain.workload import Cohort, Workload, placed_regions
 from mshare_bench.mechanisms.contract import Mechanism, Traits
 from mshare_bench.mechanisms.registry import mechanisms
 from mshare_bench.sim.faults import minor_faults
 from mshare_bench.sim.inherited import inherited_account
 from mshare_bench.sim.result import Account, RegionAccount
-from mshare_bench.sim.tables import Mapped, address_space, clip, cohorts, count_tables, links, mappers, union_pages
+from mshare_bench.sim.tables import Mapped, address_space, clip, cohorts, count_tables, links, mappers, union_of
 
 __all__ = ["Account", "Setting", "account", "mechanism_of", "private_bytes", "setting_of"]
 
@@ -172,7 +169,8 @@ def _data_bytes(workload: Workload, one: Mapped, geometry: Geometry, traits: Tra
     private = sum(private_bytes(cohort, one, geometry, traits) for cohort in cohorts(workload))
     if traits.merged:
         copies = -(-mappers(workload, region.name) // traits.merged)
-        return min(private, _pages(union_pages(workload, region.name, "touched")) * copies * geometry.page)
+        distinct = union_spans(union_of(workload, region.name, "touched"), 0, 1).count
+        return min(private, distinct * copies * geometry.page)
     if traits.data == "private":
         return private
     if whole:
@@ -180,19 +178,7 @@ def _data_bytes(workload: Workload, one: Mapped, geometry: Geometry, traits: Tra
     shared = 0
     for extent in one.extents:
         held = extent.fill or extent.page
-        unit, origin = held // geometry.page, one.origin(geometry) if extent.fill else 0
-        rows = union_intervals(
-            [
-                clip(touch.touched, extent, geometry).intervals(origin + touch.stride * index, unit)
-                for cohort in cohorts(workload)
-                for touch in cohort.touches
-                if touch.region == region.name
-                for index in range(cohort.processes if touch.stride else 1)
-            ]
-        )
-        shared += int((rows[:, 1] - rows[:, 0] + 1).sum()) * held if len(rows) else 0
+        sets = union_of(workload, region.name, "touched", extent, geometry)
+        origin = one.origin(geometry) if extent.fill else 0
+        shared += union_spans(sets, origin, held // geometry.page).count * held
     return shared * region.instances + private
-
-
-def _pages(rows: npt.NDArray[np.int64]) -> int:
-    return int((rows[:, 1] - rows[:, 0] + 1).sum()) if len(rows) else 0

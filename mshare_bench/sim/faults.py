@@ -13,16 +13,15 @@ not there beforehand, one process after the other. The rules, each seen on a run
 - with shared tables the first toucher's faults serve all.
 """
 
-from collections.abc import Iterator
-
 import numpy as np
 import numpy.typing as npt
 
 from mshare_bench.domain.geometry import Geometry, Level
 from mshare_bench.domain.pages import PageSet, union_intervals
+from mshare_bench.domain.union import Copies, union_spans
 from mshare_bench.domain.workload import Cohort, Touch, Workload
 from mshare_bench.mechanisms.contract import Extent, Traits
-from mshare_bench.sim.tables import Mapped, clip, cohorts, per_process, shared_union
+from mshare_bench.sim.tables import Mapped, clip, cohorts, per_process, union_of
 
 __all__ = ["minor_faults"]
 
@@ -87,8 +86,8 @@ def _huge(workload: Workload, one: Mapped, extent: Extent, users: _Users, geomet
             per_process(touch, clip(touch.touched, extent, geometry), origin, span, cohort.processes)
             for cohort, touch in users
         )
-    rows = shared_union(workload, one, geometry, span, (extent,))
-    once = int((rows[:, 1] - rows[:, 0] + 1).sum()) * one.placed.region.instances
+    touched = union_of(workload, one.placed.region.name, "touched", extent, geometry)
+    once = union_spans(touched, origin, span).count * one.placed.region.instances
     if traits.one_mm or Level.PUD in extent.shared:
         return once
     # The kernel's own sharing of PMD pages: finding the shared table is a minor fault, one per slot and process.
@@ -97,29 +96,25 @@ def _huge(workload: Workload, one: Mapped, extent: Extent, users: _Users, geomet
         per_process(touch, clip(touch.touched, extent, geometry), origin, slot, cohort.processes)
         for cohort, touch in users
     )
-    first = shared_union(workload, one, geometry, slot, (extent,))
-    return once + slots - int((first[:, 1] - first[:, 0] + 1).sum()) * one.placed.region.instances
+    return once + slots - union_spans(touched, origin, slot).count * one.placed.region.instances
 
 
 def _once(one: Mapped, extent: Extent, users: _Users, geometry: Geometry, traits: Traits, populated: bool) -> int:
     """Faults of all processes together on tables that all share."""
     origin, window = one.origin(geometry), extent.window // geometry.page
-    written = _union(users, extent, geometry, "written")
+    written, read = (_copies(users, extent, geometry, which) for which in ("written", "read"))
     if traits.data == "copy_on_write":
         # A page that a process writes is its own: a fault for each of them, and what is read is still shared.
         copies = sum(
             per_process(touch, clip(touch.written, extent, geometry), origin, 1, cohort.processes)
             for cohort, touch in users
         )
-        return copies + _size(_coarsen(_union(users, extent, geometry, "read"), origin, window))
-    read = _without(_union(users, extent, geometry, "read"), written)
+        return copies + union_spans(read, origin, window).count
+    once = union_spans(written, origin, 1).count
     if len(users) == 1 and not users[0][1].stride:
-        touch = users[0][1]
-        reads = clip(touch.read, extent, geometry)
-        return _size(written) + (_windows(reads, extent, origin, geometry) if populated else _size(read))
-    if not populated:
-        return _size(written) + _size(read)
-    return _size(written) + _size(_coarsen(read, origin, window))
+        reads = clip(users[0][1].read, extent, geometry)
+        return once + (_windows(reads, extent, origin, geometry) if populated else reads.count)
+    return once + union_spans(read, origin, window if populated else 1, written).count
 
 
 def _each(one: Mapped, extent: Extent, users: _Users, geometry: Geometry, traits: Traits, populated: bool) -> int:
@@ -127,7 +122,7 @@ def _each(one: Mapped, extent: Extent, users: _Users, geometry: Geometry, traits
     origin = one.origin(geometry)
     present: _Rows | None = None
     if not populated and traits.data != "private":
-        present = _union(users, extent, geometry, "written")
+        present = _listed(_copies(users, extent, geometry, "written"))
     total = 0
     for cohort, touch in users:
         written, read = clip(touch.written, extent, geometry), clip(touch.read, extent, geometry)
@@ -184,27 +179,21 @@ def _with_holes(read: PageSet, holes: _Rows, extent: Extent, origin: int, geomet
     return missing + int(np.count_nonzero(~is_hole[heads]))
 
 
-def _union(users: _Users, extent: Extent, geometry: Geometry, which: str) -> _Rows:
-    """Pages that any process writes, or reads, in the extent: merged rows."""
-    parts: list[_Rows] = []
-    for cohort, touch in users:
-        pages = clip(getattr(touch, which), extent, geometry)
-        parts.extend(_shifts(pages, touch.stride, cohort.processes))
-    return union_intervals(parts)
+def _copies(users: _Users, extent: Extent, geometry: Geometry, which: str) -> list[Copies]:
+    """Sets whose union is what any process writes, or reads, in the extent."""
+    return [
+        Copies(clip(getattr(touch, which), extent, geometry), touch.stride, cohort.processes if touch.stride else 1)
+        for cohort, touch in users
+    ]
 
 
-def _shifts(pages: PageSet, stride: int, processes: int) -> Iterator[_Rows]:
-    for index in range(processes if stride else 1):
-        yield pages.intervals(stride * index, 1)
+def _listed(sets: list[Copies]) -> _Rows:
+    """Pages of a union as merged rows."""
+    return union_intervals([one.pages.intervals(one.stride * at, 1) for one in sets for at in range(one.count)])
 
 
 def _size(rows: _Rows) -> int:
     return int((rows[:, 1] - rows[:, 0] + 1).sum()) if len(rows) else 0
-
-
-def _coarsen(rows: _Rows, origin: int, span: int) -> _Rows:
-    """The spans that these pages lie in."""
-    return union_intervals([(rows + origin) // span]) if len(rows) else rows
 
 
 def _without(rows: _Rows, other: _Rows) -> _Rows:

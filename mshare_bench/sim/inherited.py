@@ -4,14 +4,12 @@ The first process is the parent: it writes everything that any of them will touc
 reads takes no fault; each page it writes is one fault and one copy.
 """
 
-import numpy as np
-import numpy.typing as npt
-
 from mshare_bench.domain.geometry import Geometry, Level
+from mshare_bench.domain.union import union_spans
 from mshare_bench.domain.workload import Cohort, Touch, Workload
 from mshare_bench.mechanisms.contract import Traits
 from mshare_bench.sim.result import Account, RegionAccount
-from mshare_bench.sim.tables import Mapped, Tables, address_space, cohorts, mappers, per_process, union_pages
+from mshare_bench.sim.tables import Mapped, Tables, address_space, cohorts, mappers, per_process, union_of
 
 __all__ = ["inherited_account"]
 
@@ -23,14 +21,16 @@ def inherited_account(workload: Workload, mapped: tuple[Mapped, ...], geometry: 
     for one in mapped:
         region = one.placed.region
         users = mappers(workload, region.name)
-        touched = _size(union_pages(workload, region.name, "touched"))
+        everyone = union_of(workload, region.name, "touched")
+        touched = union_spans(everyone, 0, 1).count
         copied = _children(workload, one, geometry, 1)
         counts: dict[Level, int] = {}
         for level in geometry.counted_levels:
             span = geometry.span(level) // geometry.page
-            rows = union_pages(workload, region.name, "touched", span, one.origin(geometry))
-            own = _size(rows) - (len(rows) > 0 and last.get(level) == int(rows[0, 0]))
-            last[level] = int(rows[-1, 1]) if len(rows) else last.get(level, -1)
+            found = union_spans(everyone, one.origin(geometry), span)
+            own = found.count - (found.first is not None and last.get(level) == found.first)
+            if found.last is not None:
+                last[level] = found.last
             if traits.inherited == "shared" and level == Level.PTE:
                 counts[level] = own + _children(workload, one, geometry, span)
             else:
@@ -65,7 +65,3 @@ def _children(workload: Workload, one: Mapped, geometry: Geometry, span: int) ->
 
 def _written(cohort: Cohort, touch: Touch, origin: int, span: int) -> int:
     return per_process(touch, touch.written, origin, span, cohort.processes)
-
-
-def _size(rows: npt.NDArray[np.int64]) -> int:
-    return int((rows[:, 1] - rows[:, 0] + 1).sum()) if len(rows) else 0

@@ -325,7 +325,7 @@ def _own_of_instance(part: MachinePart, held: Held, geometry: Geometry) -> dict[
 
 def _parents_bytes(workload: Workload, region: str, geometry: Geometry) -> int:
     """Bytes that the parent has written for all its children."""
-    rows = union_pages(workload, region, "touched")
+    rows = union_pages(workload, region)
     pages = int((rows[:, 1] - rows[:, 0] + 1).sum()) if len(rows) else 0
     return pages * workload.region(region).instances * geometry.page
 

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from mshare_bench.domain.geometry import Geometry, Level
+from mshare_bench.domain.geometry import X86_64, Geometry, Level
 from mshare_bench.domain.pages import PageSet, union_intervals
+from mshare_bench.domain.union import Copies, union_spans
 from mshare_bench.domain.workload import Cohort, Placed, Touch, Workload
 from mshare_bench.mechanisms.contract import Extent, Traits
 
@@ -29,7 +30,7 @@ __all__ = [
     "links",
     "mappers",
     "per_process",
-    "shared_union",
+    "union_of",
     "union_pages",
 ]
 
@@ -130,11 +131,9 @@ def mappers(workload: Workload, region: str) -> int:
 
 def per_process(touch: Touch, pages: PageSet, origin: int, span: int, processes: int) -> int:
     """Spans that hold a page, summed over the processes of a cohort, each of which touches its own shifted set."""
-    if not touch.stride or not touch.stride % span:
+    if not touch.stride or not touch.stride % span or processes == 1:
         return pages.spans(origin, span).count * processes
-    starts = (origin + touch.stride * np.arange(processes, dtype=np.int64)) % span
-    phases, counts = np.unique(starts, return_counts=True)
-    return sum(pages.spans(int(at), span).count * int(many) for at, many in zip(phases, counts, strict=True))
+    return int(pages.span_counts(origin + touch.stride * np.arange(processes, dtype=np.int64), span).sum())
 
 
 def links(cohort: Cohort, mapped: tuple[Mapped, ...], geometry: Geometry, window: int) -> Iterator[tuple[str, int]]:
@@ -142,17 +141,18 @@ def links(cohort: Cohort, mapped: tuple[Mapped, ...], geometry: Geometry, window
     yield from _walk(cohort, mapped, geometry, window // geometry.page, lambda extent: bool(extent.shared))
 
 
-def shared_union(
-    workload: Workload, one: Mapped, geometry: Geometry, span: int, extents: tuple[Extent, ...]
-) -> npt.NDArray[np.int64]:
-    """Spans of so many pages that any process touches in these extents: merged `[first, last]` rows."""
-    origin, parts = one.origin(geometry), []
+def union_of(
+    workload: Workload, region: str, which: str, extent: Extent | None = None, geometry: Geometry = X86_64
+) -> list[Copies]:
+    """Sets whose union is what all processes have in `touched`, `written` or `read` of a region, or of one of its extents."""
+    found = []
     for cohort in cohorts(workload):
         for touch in cohort.touches:
-            if touch.region == one.placed.region.name:
-                for extent in extents:
-                    parts.extend(_shifted(touch, clip(touch.touched, extent, geometry), origin, span, cohort.processes))
-    return union_intervals(parts)
+            if touch.region == region:
+                pages: PageSet = getattr(touch, which)
+                pages = pages if extent is None else clip(pages, extent, geometry)
+                found.append(Copies(pages, touch.stride, cohort.processes) if touch.stride else Copies(pages))
+    return found
 
 
 def address_space(mapped: tuple[Mapped, ...], window: int) -> int:
@@ -169,23 +169,15 @@ def _whole_windows(size: int, window: int) -> int:
     return -(-size // window) * window if window else size
 
 
-def union_pages(workload: Workload, region: str, which: str, unit: int = 1, origin: int = 0) -> npt.NDArray[np.int64]:
-    """Pages (or units of so many) of a region that any process has in `touched`, `written` or `read`: merged rows."""
+def union_pages(workload: Workload, region: str) -> npt.NDArray[np.int64]:
+    """Pages of a region that any process touches, as merged `[first, last]` rows; asks for memory in proportion."""
     return union_intervals(
         [
-            part
-            for cohort in cohorts(workload)
-            for touch in cohort.touches
-            if touch.region == region
-            for part in _shifted(touch, getattr(touch, which), origin, unit, cohort.processes)
+            one.pages.intervals(one.stride * index, 1)
+            for one in union_of(workload, region, "touched")
+            for index in range(one.count)
         ]
     )
-
-
-def _shifted(touch: Touch, pages: PageSet, origin: int, span: int, processes: int) -> list[npt.NDArray[np.int64]]:
-    if not touch.stride:
-        return [pages.intervals(origin, span)]
-    return [pages.intervals(origin + touch.stride * index, span) for index in range(processes)]
 
 
 @functools.lru_cache(maxsize=4096)
@@ -262,9 +254,9 @@ def _shared(
         )
         if not extents:
             continue
-        rows = shared_union(workload, one, geometry, span, extents)
-        if not len(rows):
-            continue
-        count = int((rows[:, 1] - rows[:, 0] + 1).sum()) - (int(rows[0, 0]) == last)
-        last = int(rows[-1, 1])
-        yield one.placed.region.name, count * one.placed.region.instances
+        region = one.placed.region
+        sets = [part for extent in extents for part in union_of(workload, region.name, "touched", extent, geometry)]
+        found = union_spans(sets, one.origin(geometry), span)
+        if found.count:
+            yield region.name, (found.count - (found.first == last)) * region.instances
+            last = found.last
