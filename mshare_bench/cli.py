@@ -378,7 +378,7 @@ def _print(result: "Result", output: Output) -> None:
         return
     from mshare_bench.report.screen import print_results
 
-    print_results({"cells": cells}, console())
+    print_results({"cells": cells, "figures": result.table("figures")}, console())
     print(f"results: {result.path}")
     if result.link:
         print(f"in MLflow: {result.link}")

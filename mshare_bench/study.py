@@ -369,6 +369,8 @@ def _costs(request: "Request", cells: Iterable[Cell]) -> dict[str, "CostModel"]:
 def _run_missing(
     plan: Plan, store: "Store", request: "Request", observer: Observer, costs: Mapping[str, "CostModel"]
 ) -> None:
+    from mshare_bench.real.applications import is_application
+
     settings = request.settings
     kinds = _kinds(store, settings)
     todo = list(plan.missing(finished_on(plan, store.finished(), (machine for _, machine in kinds))))
@@ -378,11 +380,16 @@ def _run_missing(
         hosts.prepare()
     refused = [*plan.refusals, *(Refusal(cell, lacking[cell.engine]) for cell in todo if cell.engine in lacking)]
     todo = [cell for cell in todo if cell.engine not in lacking]
+    applications = [cell for cell in todo if is_application(cell)]
     observer.planned(plan, todo, store.path)
     if refused:
         tables = _skipped(refused)
         store.append(tables)
         observer.finished(tables)
+    for tables in _run_applications(applications, settings):
+        store.append(tables)
+        observer.finished(tables)
+    todo = [cell for cell in todo if not is_application(cell)]
     if not todo:
         return
     executor = _executor(settings, todo, engines, observer.note, dict(kinds))
@@ -394,6 +401,22 @@ def _run_missing(
         executor.close()
         if hosts is not None:
             hosts.close()
+
+
+def _run_applications(cells: Sequence[Cell], settings: "Settings") -> Iterator[Tables]:
+    """Real programs run here, one after the other: those of one scene together, so that predictions have what was watched."""
+    if not cells:
+        return
+    from mshare_bench.cluster.batch import run_batch
+    from mshare_bench.real.applications import ApplicationEngine
+
+    engine = ApplicationEngine(settings.real.reserve_bytes, settings.real.timeout_ns / 1e9)
+    scenes: dict[tuple[str, int], list[Cell]] = {}
+    for cell in cells:
+        scenes.setdefault((cell.point.baseline_digest, cell.repeat), []).append(cell)
+    where = _where()
+    for scene in scenes.values():
+        yield run_batch(scene, engine, where)
 
 
 def _skipped(refusals: Sequence[Refusal]) -> Tables:
@@ -420,6 +443,10 @@ def _where() -> "Where":
 
 
 def _model(engine: str) -> str:
+    if engine == "application":
+        from mshare_bench.real.applications import ApplicationEngine
+
+        return ApplicationEngine.model
     if engine == "real":
         from mshare_bench.real.engine import RealEngine
 

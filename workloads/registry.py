@@ -1,4 +1,4 @@
-"""Finds workloads: the modules of this folder, and the entry points `mshare_bench.workloads` of other packages.
+"""Finds workloads: the modules of this folder and of `apps`, and the entry points `mshare_bench.workloads` of other packages.
 
 A plug-in that can't be loaded is a warning with its reason, never a crash.
 """
@@ -10,6 +10,7 @@ import pkgutil
 import warnings
 
 import mshare_bench.workloads
+import mshare_bench.workloads.apps
 from mshare_bench.domain.workload import WorkloadSpec
 from mshare_bench.errors import ConfigError
 
@@ -38,9 +39,10 @@ def workload(spec: WorkloadSpec) -> WorkloadSpec:
 @functools.cache
 def workloads() -> dict[str, WorkloadSpec]:
     """Every workload by name, in order of the names."""
-    for module in pkgutil.iter_modules(mshare_bench.workloads.__path__):
-        if module.name != "registry":
-            importlib.import_module(f"{mshare_bench.workloads.__name__}.{module.name}")
+    for folder in (mshare_bench.workloads, mshare_bench.workloads.apps):
+        for module in pkgutil.iter_modules(folder.__path__):
+            if module.name not in ("registry", "apps") and not module.name.startswith("_"):
+                importlib.import_module(f"{folder.__name__}.{module.name}")
     for entry in importlib.metadata.entry_points(group="mshare_bench.workloads"):
         try:
             entry.load()

@@ -138,8 +138,12 @@ class CellMaker:
             For a value that can't be; of a mechanism that was not named by the user only what concerns all.
         """
         workload, mechanisms_, rest = self._parts(leaves)
+        spec = workloads()[workload.workload.name]
+        runners = _runners(spec, rest.runners, self._context)
         for one in mechanisms_:
             refused = None
+            if not self._context.mechanism_named and spec.mechanisms and one.name not in spec.mechanisms + spec.beside:
+                continue  # of a real program's mechanisms, those that say something of it
             try:
                 for placed in workload.placed:
                     one.mechanism.check(placed, one.page)
@@ -161,7 +165,11 @@ class CellMaker:
                 one.options,
                 rest.machines,
             )
-            for runner in rest.runners:
+            for runner in runners:
+                if runner["engine"] == "real" and spec.mechanisms and one.name not in spec.mechanisms:
+                    if self._context.mechanism_named and len(runners) == 1:
+                        yield Candidate(Cell(point, **runner), _not_offered(spec, one.name))
+                    continue
                 yield Candidate(Cell(point, **runner), refused)
 
     def _parts(self, leaves: Mapping[str, Any]) -> tuple["_Workload", tuple["_Mechanism", ...], "_Rest"]:
@@ -265,6 +273,22 @@ def _rest_part(values: Mapping[str, Any], context: CellContext) -> _Rest:
         machines,
         tuple(_runner(one, values, context, machines) for one in engines),
     )
+
+
+def _runners(
+    spec: WorkloadSpec, runners: tuple[dict[str, Any], ...], context: CellContext
+) -> tuple[dict[str, Any], ...]:
+    """Who runs the cells of a workload: a real program that is run as well is predicted from what is watched of it."""
+    if spec.driver is None:
+        return runners
+    model = context.model("application")
+    return tuple(
+        {**one, "model": model, "cost": ""} if len(runners) > 1 or one["engine"] == "real" else one for one in runners
+    )
+
+
+def _not_offered(spec: WorkloadSpec, mechanism: str) -> str:
+    return f"mechanism={mechanism}: {spec.name} can be started with {', '.join(spec.mechanisms)}"
 
 
 def _runner(engine: str, values: Mapping[str, Any], context: CellContext, machines: Topology | None) -> dict[str, Any]:
@@ -388,6 +412,9 @@ def _workload(
         value = params.pop(key)
         if key.endswith(".size"):
             sizes[key.split(".", 1)[1].removesuffix(".size")] = parse_size(value, f"workload.{key}")
+    for key in spec.required:
+        if params.get(key) is None:
+            raise ConfigError(f"workload.{key}: {name} has no default of it; say 'workload.{key}=[prog,arg]'")
     access = _access(spec, _section(values, "access"))
     workload = spec.resolve(
         processes=processes,

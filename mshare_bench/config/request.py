@@ -19,6 +19,9 @@ __all__ = ["Fit", "PointSet", "Request", "Shape", "candidates", "read_request"]
 _SECTIONS = ("workload.", "mechanism.", "access.", "placement.", "cost.", "mmu.")
 """Sections whose keys can be an axis; what has none of such a name says so itself."""
 
+_COMMANDS = ("workload.start", "workload.load", "workload.stop")
+"""What would be run as it stands: taken from the user's own words only, never from a file, which can be somebody else's."""
+
 _POINT_KEYS = ("fit", "extrapolated")
 """What a set of points can say beside coordinates."""
 
@@ -139,6 +142,7 @@ def read_request(
     fixed = tuple(one.text for one in given if not one.axis and not _is_option(one))
     options = {one.key: one.values[0] for one in given if not one.axis and _is_option(one)}
     composed = composer.compose([*fixed, *_first_choices(axes, composer)])
+    _refuse_commands(composed.values, named)
     settings = settings_of(composed.values)
     mechanism_named = "mechanism" in named and named["mechanism"].values != (ALL,)
     axes = (*_configured_axes(composed.values, named), *axes)
@@ -204,6 +208,18 @@ def _checked(points: Any) -> list[Mapping[str, Any]]:
     if not isinstance(points, list) or not points or not all(isinstance(one, dict) and one for one in points):
         raise ConfigError(f"points={points}: must be a list of mappings from keys to values")
     return points
+
+
+def _refuse_commands(values: Mapping[str, Any], named: Mapping[str, Override]) -> None:
+    """Refuse commands that a configuration file names, wherever in it."""
+    points = values.get("points")
+    of_points = [key for one in points if isinstance(one, dict) for key in one] if isinstance(points, list) else []
+    for key in _COMMANDS:
+        in_file = values.get(key) is not None and key not in named
+        if in_file or f"sweep.axes.{key}" in values or key in of_points:
+            raise ConfigError(
+                f"{key}: a configuration file names a command; commands are taken from the command line only"
+            )
 
 
 def _configured_axes(

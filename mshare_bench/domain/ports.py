@@ -4,9 +4,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from mshare_bench.domain.application import Figure, MappedFile, Stage, Watched
 from mshare_bench.domain.cell import Cell
 
-__all__ = ["Engine", "Estimate", "Estimator", "Executor", "Tables", "Tracker"]
+__all__ = ["ApplicationDriver", "Engine", "Estimate", "Estimator", "Executor", "Tables", "Tracker"]
 
 Tables = Mapping[str, Any]
 """Arrow tables by name, as `mshare_bench.results.schema` has them (typed loosely: this room imports no Arrow)."""
@@ -62,6 +63,38 @@ class Executor(Protocol):
 
     def close(self) -> None:
         """Put away what was started."""
+
+
+class ApplicationDriver(Protocol):
+    """Runs a real program so that it can be watched: one driver for one cell.
+
+    The order is `lack`, `hugepages`, `start`, `attach`, `touch`, `figures`, `stop`; `stop` is called whatever happened. Each may
+    raise `CapabilityError` (the cell is skipped) or `CellFailed`.
+    """
+
+    def lack(self, stage: Stage) -> str | None:
+        """Say what is not installed, and how to get it; None when nothing is missing."""
+
+    def hugepages(self, stage: Stage) -> int:
+        """Huge pages of `stage.page` bytes that must be there before it starts."""
+
+    def start(self, stage: Stage) -> None:
+        """Start the servers and load their data."""
+
+    def attach(self, stage: Stage) -> Watched:
+        """Bring the processes to where they have mapped the memory and have touched as little of it as can be."""
+
+    def touch(self, stage: Stage) -> Watched:
+        """Let them touch it; gives the processes to be watched from now on, most often the same."""
+
+    def watches(self, mapping: MappedFile) -> bool:
+        """Whether a mapping belongs to the memory that is the matter here."""
+
+    def figures(self, stage: Stage) -> Sequence[Figure]:
+        """What the application says of itself."""
+
+    def stop(self, stage: Stage) -> None:
+        """End what `start` has started, in the application's own way; what is left is killed after it."""
 
 
 class Tracker(Protocol):

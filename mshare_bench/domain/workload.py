@@ -6,13 +6,16 @@ distinct patterns and not with the processes.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mshare_bench.domain.access import AccessPattern
 from mshare_bench.domain.geometry import X86_64, Geometry
 from mshare_bench.domain.pages import EMPTY, PageSet
 from mshare_bench.domain.units import GIB, format_size
 from mshare_bench.errors import ConfigError
+
+if TYPE_CHECKING:
+    from mshare_bench.domain.ports import ApplicationDriver
 
 __all__ = [
     "SLOT",
@@ -188,6 +191,14 @@ class WorkloadSpec:
         `build(request)` makes the groups; see `WorkloadRequest`.
     simulated_only
         Why it can't be run for real; empty where it can.
+    driver
+        Makes the driver of the real program, for a workload that is one; None for all others.
+    mechanisms
+        Those that the real program can be started with.
+    beside
+        Further mechanisms that are predicted beside them when none is named.
+    required
+        Parameters that have no default and must be given to run it.
     """
 
     name: str
@@ -200,6 +211,10 @@ class WorkloadSpec:
     params: Mapping[str, Any] = field(default_factory=dict)
     description: str = ""
     simulated_only: str = ""
+    driver: "Callable[[], ApplicationDriver] | None" = None
+    mechanisms: tuple[str, ...] = ()
+    beside: tuple[str, ...] = ()
+    required: tuple[str, ...] = ()
 
     def resolve(
         self,

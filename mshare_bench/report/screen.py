@@ -18,6 +18,7 @@ from rich.text import Text
 
 from mshare_bench.report import words
 from mshare_bench.report.answer import answer
+from mshare_bench.report.applications import figures_said
 from mshare_bench.report.mmu import print_walks
 from mshare_bench.report.pairs import Missing, Pair, Scene, missing, scenes, select
 from mshare_bench.report.scene import headline, said, varying
@@ -54,7 +55,7 @@ def print_results(tables: Mapping[str, pa.Table], console: Console | None = None
     Parameters
     ----------
     tables
-        Tables of a store by name, savings filled; only `cells` is needed.
+        Tables of a store by name, savings filled; only `cells` is needed, `figures` is shown where it is given.
     console
         Where to; standard output by default.
     """
@@ -70,6 +71,8 @@ def print_results(tables: Mapping[str, pa.Table], console: Console | None = None
             highlight=False,
         )
     print_walks(cells, console)
+    if "figures" in tables and tables["figures"].num_rows:
+        console.print(figures_said(cells, tables["figures"]))
     absent = missing(cells)
     if absent:
         console.print(_absent(absent))

@@ -141,6 +141,13 @@ break_even_ns: float ns lower Time after which it pays; null where it never does
 advice: str - none move, stay or replicate
 reason: str - none Why
 """,
+    "figures": _KEY
+    + """
+figure: str - none What an application says of itself: queries_per_second, latest_fork
+value: float - none The figure; null where it could not be had
+unit: str - none Its unit
+better: str - none lower, higher or none
+""",
     "environments": """
 env: str - none Environment
 machine: str - none Hardware digest

@@ -18,6 +18,7 @@ from mshare_bench.workloads.registry import workloads
 def test_one_file_and_one_yaml_each():
     folder = Path(registry.__file__).parent
     files = {path.stem for path in folder.glob("[a-z]*.py")} - {"registry"}
+    files |= {f"app_{path.stem}" for path in (folder / "apps").glob("[a-z]*.py")}
     yamls = {path.stem for path in (folder.parent / "conf" / "workload").glob("*.yaml")}
     assert set(workloads()) == files == yamls
 

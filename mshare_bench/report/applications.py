@@ -1,0 +1,69 @@
+"""What applications say of themselves, beside the table: queries per second, how long a storm of connections takes."""
+
+import statistics
+from typing import Any
+
+import pyarrow as pa
+from rich.console import Group
+from rich.text import Text
+
+from mshare_bench.report import words
+from mshare_bench.report.pairs import scenes
+from mshare_bench.report.scene import headline
+
+__all__ = ["figure_rows", "figures_said"]
+
+
+def figure_rows(cells: pa.Table, figures: pa.Table) -> list[dict[str, Any]]:
+    """Give one row for each scene, mechanism and figure, repeats put together by their median.
+
+    Returns
+    -------
+    list of dict
+        `scene`, `mechanism`, `figure`, `value`, `unit`.
+    """
+    heads = {}
+    for scene in scenes(cells):
+        heads.update(dict.fromkeys(_points(cells, scene.coordinates), headline(scene)))
+    of_cell = {
+        row["cell"]: (heads.get(row["point"], row["workload"]), row["mechanism"])
+        for row in cells.select(["cell", "point", "workload", "mechanism"]).to_pylist()
+    }
+    found: dict[tuple[str, str, str, str], list[float]] = {}
+    for row in figures.to_pylist():
+        if row["value"] is not None and row["cell"] in of_cell and not row["figure"].startswith("machine_"):
+            found.setdefault((*of_cell[row["cell"]], row["figure"], row["unit"]), []).append(row["value"])
+    names = ("scene", "mechanism", "figure", "unit")
+    return [{**dict(zip(names, key, strict=True)), "value": statistics.median(values)} for key, values in found.items()]
+
+
+def figures_said(cells: pa.Table, figures: pa.Table) -> Group:
+    """Make a line for each scene and figure, with the value under each mechanism."""
+    lines: dict[tuple[str, str], list[str]] = {}
+    for row in figure_rows(cells, figures):
+        said = f"{_value(row['value'], row['unit'])} with {row['mechanism']}"
+        lines.setdefault((row["scene"], row["figure"]), []).append(said)
+    if not lines:
+        return Group()
+    texts = [Text("  What the programs say", "bold")]
+    for (scene, figure), values in lines.items():
+        text = Text(f"    {scene}  ", "cyan")
+        text.append(f"{figure.replace('_', ' ')}: ", "default")
+        text.append(", ".join(values), "default")
+        texts.append(text)
+    return Group(*texts, Text())
+
+
+def _points(cells: pa.Table, coordinates: Any) -> list[str]:
+    names = list(coordinates)
+    rows = cells.select(["point", *names]).to_pylist()
+    return [row["point"] for row in rows if all(row[name] == coordinates[name] for name in names)]
+
+
+def _value(value: float, unit: str) -> str:
+    if unit == "B":
+        return words.size(value)
+    if unit == "s":
+        return words.duration(value * 1e9)
+    shown = f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+    return shown if unit in ("", "1", "count") else f"{shown} {unit}"

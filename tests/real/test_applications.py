@@ -1,0 +1,107 @@
+"""The engine of applications, with a program of our own: predicted beside measured, and nothing left."""
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from mshare_bench.domain.cell import Cell, Point
+from mshare_bench.domain.units import MIB
+from mshare_bench.real.applications import ApplicationEngine, is_application
+from mshare_bench.real.counters.procfs import start_time
+from mshare_bench.results.rows import Rows
+from mshare_bench.workloads.registry import workloads
+from tests.requirements import require
+
+pytestmark = pytest.mark.kernel
+
+PROGRAM = """
+import mmap, os, sys, time
+folder = sys.argv[1]
+memory = mmap.mmap(-1, 128 << 20)
+for number in range(int(sys.argv[2])):
+    if os.fork() == 0:
+        while not os.path.exists(folder + "/go"):
+            time.sleep(0.01)
+        for at in range(0, 128 << 20, 2 << 20):
+            memory[at]
+        time.sleep(100)
+open(folder + "/pid", "w").write(str(os.getpid()))
+time.sleep(100)
+"""
+
+
+@pytest.fixture(autouse=True)
+def _root():
+    require("kernel", os.geteuid() == 0, "reading another process's pagemap takes root")
+
+
+def point(mechanism="shmem", **params):
+    workload = workloads()["app_command"].resolve(params={"warmup": "500ms", "duration": "500ms", **params})
+    return Point(workload, mechanism, "", 4096 if mechanism != "hugetlb" else 2 * MIB)
+
+
+def run(cells, root):
+    tables = Rows.merge(list(ApplicationEngine(reserve=1 << 30, timeout=20, root=root).run(cells)))
+    return {(row["mechanism"], row["engine"]): row for row in tables["cells"].to_pylist()}, tables
+
+
+def conditioned(one):
+    return Cell(one, "sim", model=ApplicationEngine.model)
+
+
+def test_predicted_equals_measured_and_nothing_is_left(tmp_path):
+    params = {
+        "start": [sys.executable, "-c", PROGRAM, str(tmp_path), "4"],
+        "load": ["touch", str(tmp_path / "go")],
+        "watch": "/dev/zero",
+    }
+    cells = [conditioned(point(name, **params)) for name in ("shmem", "mshare", "hugetlb")]
+    cells.append(Cell(point(**params), "real", model=ApplicationEngine.model))
+    assert all(map(is_application, cells))
+    assert not is_application(Cell(point(**params), "sim", model="accounting-1"))
+    rows, tables = run(cells, tmp_path / "runs")
+    measured, predicted = rows["shmem", "real"], rows["shmem", "sim"]
+    assert {row["status"] for row in rows.values()} == {"ok"}, rows
+    assert measured["page_table_bytes"] == predicted["page_table_bytes"] >= 4 * 64 * 4096
+    assert (measured["basis"], predicted["basis"]) == ("measured", "conditioned")
+    assert measured["processes"] == predicted["processes"] == 5
+    # Shared once: as many PTE tables as the object has touched stretches, whoever touched them.
+    assert rows["mshare", "sim"]["pte_table_bytes"] == 64 * 4096
+    assert rows["hugetlb", "sim"]["pte_table_bytes"] == 0
+    assert measured["minor_faults"] >= 4 * 64
+    assert predicted["minor_faults"] is None
+    figures = {row["figure"]: row["value"] for row in tables["figures"].to_pylist()}
+    assert figures["load"] > 0
+    assert [row["mappers"] for row in tables["regions"].to_pylist() if row["region_bytes"] == 128 * MIB] == [5]
+    assert start_time(int((tmp_path / "pid").read_text())) is None
+    assert list((tmp_path / "runs").iterdir()) == []
+
+
+def test_a_program_that_dies_shows_the_end_of_its_log_and_its_prediction_is_skipped(tmp_path):
+    params = {"start": ["sh", "-c", "echo no such database >&2; exit 3"]}
+    cells = [conditioned(point(**params)), Cell(point(**params), "real", model=ApplicationEngine.model)]
+    rows, _ = run(cells, tmp_path / "runs")
+    assert rows["shmem", "real"]["status"] == "void"
+    assert rows["shmem", "real"]["error"] == "start: ended with 3: no such database"
+    assert rows["shmem", "sim"]["status"] == "skipped"
+    assert list((tmp_path / "runs").iterdir()) == []
+
+
+def test_what_is_not_there_and_what_it_can_not_be_started_with_are_skipped(tmp_path):
+    rows, _ = run([Cell(point(start=["no-such-program-anywhere"]), "real", model="application-1")], tmp_path / "runs")
+    assert rows["shmem", "real"]["status"] == "skipped"
+    assert "no-such-program-anywhere: can't be started" in rows["shmem", "real"]["error"]
+    rows, _ = run([Cell(point("mshare", start=["true"]), "real", model="application-1")], tmp_path / "runs")
+    assert rows["mshare", "real"]["error"] == "mechanism=mshare: app_command can be started with shmem"
+
+
+def test_the_memory_guard_says_no_before_anything_starts(tmp_path):
+    marker = tmp_path / "started"
+    cell = Cell(point(start=["touch", str(marker)]), "real", model="application-1")
+    tables = Rows.merge(list(ApplicationEngine(reserve=1 << 50, root=tmp_path / "runs").run([cell])))
+    (row,) = tables["cells"].to_pylist()
+    assert row["status"] == "skipped"
+    assert "less a reserve of" in row["error"]
+    assert not Path(marker).exists()
