@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mshare_bench.errors import ConfigError, GuardError, MshareBenchError
-from mshare_bench.terminal import ArgumentParser, Output, console, listed, observed, one_line, share, write_arrow
+from mshare_bench.terminal import ArgumentParser, Output, console, listed, observed, one_line, share
 
 if TYPE_CHECKING:
     from mshare_bench.config.request import Request
@@ -218,6 +218,7 @@ def _audit(arguments: list[str], output: Output) -> int:
         raise ConfigError(f"--all {' '.join(arguments)}: names some processes as well; say one or the other")
     from mshare_bench.audit import audit_host
     from mshare_bench.domain.units import parse_count
+    from mshare_bench.results.files import write_arrow
 
     audit = audit_host(given.pid, given.cgroup, top=parse_count(given.top, "--top", at_least=1))
     if given.arrow is not None:
@@ -292,6 +293,30 @@ def _calibrate(arguments: list[str], output: Output) -> int:
     return 0
 
 
+def _validate(arguments: list[str], output: Output) -> int:
+    def describe(parser: argparse.ArgumentParser) -> None:
+        parser.add_argument("--targets", metavar="FILE", help="further targets (docs/validation.md)")
+        parser.add_argument(
+            "overrides", nargs="*", metavar="key=value", help="real.scale=small, cost=, out=, tracking=, ..."
+        )
+
+    given = _parsed("validate", arguments, describe)
+    from mshare_bench.study import validate
+
+    with redirect_stdout(sys.stderr), observed(output) as observer:
+        found = validate(*given.overrides, targets=given.targets, observer=observer)
+    if output.json:
+        output.rows(found.table)
+    elif not output.quiet:
+        from mshare_bench.report.validation import print_validation
+
+        print_validation(found.table, console())
+        print(f"results: {found.path}")
+        if found.link:
+            print(f"in MLflow: {found.link}")
+    return found.exit_code
+
+
 def _doctor(arguments: list[str], output: Output) -> int:
     _parsed("doctor", arguments, lambda _parser: None)
     from mshare_bench.real.doctor import examine
@@ -317,6 +342,11 @@ VERBS = {
     "baseline": Verb("save NAME STORE, or list: runs to hold later ones against", _baseline),
     "audit": Verb("what this host duplicates right now, and what sharing would save", _audit, "mshare_bench.audit"),
     "calibrate": Verb("measure this machine's unit costs into a cost profile", _calibrate, "mshare_bench.calibration"),
+    "validate": Verb(
+        "predicted beside measured, published targets, out-of-sample checks",
+        _validate,
+        "mshare_bench.report.validation",
+    ),
     "doctor": Verb("what this machine can run, and how to get the rest", _doctor, "mshare_bench.real.doctor"),
     "ui": Verb("[URI]: the MLflow UI, on loopback", _ui, "mshare_bench.tracking.mlflow"),
     "sync": Verb("STORE [URI]: send to MLflow what is on disk only", _sync, "mshare_bench.tracking.mlflow"),

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from mshare_bench.domain.cell import Cell
 from mshare_bench.domain.ports import Engine, Estimator, Executor, Tables
 from mshare_bench.errors import CapabilityError, ConfigError
-from mshare_bench.sweep.plan import Plan, Refusal, finished_on
+from mshare_bench.sweep.plan import Plan, Refusal, finished_on, make_plan
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -25,7 +25,10 @@ if TYPE_CHECKING:
     from mshare_bench.results.store import Store
     from mshare_bench.tracking.mlflow import MlflowTracker
 
-__all__ = ["Observer", "Result", "Silent", "load", "outlook", "plan_of", "run", "run_request", "sync", "write_report"]
+__all__ = [
+    "Observer", "Result", "Silent", "Validation", "load", "outlook", "plan_of", "run", "run_request", "sync", "validate",
+    "write_report",
+]  # fmt: skip
 
 RUNS = "mshare-runs"
 """Folder, in the working directory, of the results of runs without `out=`."""
@@ -180,7 +183,6 @@ def plan_of(request: "Request", note: Callable[[str], None] | None = None) -> Pl
     from mshare_bench.sim.mmu.cells import check_inputs
     from mshare_bench.sweep.axes import assignments, join_axes
     from mshare_bench.sweep.conditions import selection
-    from mshare_bench.sweep.plan import make_plan
 
     say = note or Silent().note
     shape, settings = request.shape, request.settings
@@ -315,6 +317,84 @@ def sync(path: str | Path, note: Callable[[str], None], uri: str | None = None) 
             tracking_experiment=values.get("tracking.experiment") or Settings().tracking_experiment,
         )
         return _tracker(settings, uri).log(store, note)
+
+
+@dataclass(frozen=True, slots=True)
+class Validation:
+    """What a validation found.
+
+    Attributes
+    ----------
+    path
+        Folder of the store that holds the cells, `validation.arrow` and the figure.
+    table
+        Rows of `validation.arrow` (docs/validation.md).
+    link
+        Where to look at it in MLflow, if it was logged.
+    exit_code
+        4 when a prediction is out of its tolerance, 1 when a cell failed, else 0.
+    """
+
+    path: Path
+    table: "pa.Table"
+    link: str | None
+    exit_code: int
+
+
+def validate(*overrides: str, targets: str | Path | None = None, observer: Observer | None = None) -> Validation:
+    """Hold the models against this machine's kernel, against published results, and against what they were not fitted on.
+
+    Parameters
+    ----------
+    overrides
+        Where and how (`real.scale=small`, `out=`, `tracking=`) and `cost=`.
+    targets
+        A file with further published results.
+    observer
+        Hears how it goes on.
+
+    Raises
+    ------
+    ConfigError
+        For a coordinate among the overrides, or a wrong file of targets.
+    """
+    from mshare_bench.config.costs import profile_of
+    from mshare_bench.config.request import read_where
+    from mshare_bench.real.environment import machine_digest
+    from mshare_bench.report.validation import figure
+    from mshare_bench.results.files import write_arrow
+    from mshare_bench.results.store import Store
+    from mshare_bench.validation.comparison import failed, table
+    from mshare_bench.validation.kernel import REPEATS, compare_cells, kernel_cells
+    from mshare_bench.validation.models import Context, packaged_mmus, predict
+    from mshare_bench.validation.out_of_sample import out_of_sample
+    from mshare_bench.validation.targets import all_targets
+
+    observer = observer or Silent()
+    request = read_where(overrides, "validate")
+    settings, cost = request.settings, profile_of(request.values)
+    _check_tracking(settings)
+    published = all_targets(targets)
+    # A wrong file of targets is told before anything runs.
+    context = Context(packaged_mmus())
+    rows = [one for target in published for one in predict(target, context)]
+    rows += out_of_sample(published)
+    small = settings.real.scale == "small"
+    cells = kernel_cells(small, cost.name if cost else "", machine_digest(), _model)
+    plan = make_plan(((cell, None) for cell in cells), REPEATS)
+    with Store.create(_out(settings, "validate"), "validate", sweep=plan.digest, config=_record(request)) as store:
+        try:
+            _run_missing(plan, store, request, observer, {cost.name: cost} if cost else {})
+        finally:
+            store.compact()
+        ran = store.table("cells")
+        rows = [*compare_cells(ran.to_pylist()), *rows]
+        found = table(rows)
+        write_arrow(store.path / "validation.arrow", found)
+        figure(found, store.path / "figures" / "validation.png")
+        link = None if settings.tracking == "none" else _tracker(settings).log(store, observer.note)
+        broken = any(status not in ("ok", "skipped") for status in ran["status"].to_pylist())
+        return Validation(store.path, found, link, 4 if failed(rows) else int(broken))
 
 
 def write_report(store: "Store") -> Path:
@@ -534,14 +614,14 @@ def _kinds(store: "Store", settings: "Settings") -> set[tuple[str, str]]:
     return {(point, machine) for point, engine, status, machine in rows if engine == "real" and status == "ok"}
 
 
-def _out(settings: "Settings") -> Path:
+def _out(settings: "Settings", name: str | None = None) -> Path:
     if settings.out is not None:
         return Path(settings.out)
-    stamp = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
-    path, more = Path(RUNS) / f"{stamp}-{settings.name}", 1
+    stamp, name = datetime.datetime.now().strftime("%Y%m%d-%H%M%S"), name or settings.name
+    path, more = Path(RUNS) / f"{stamp}-{name}", 1
     while path.exists():
         more += 1
-        path = Path(RUNS) / f"{stamp}-{settings.name}-{more}"
+        path = Path(RUNS) / f"{stamp}-{name}-{more}"
     return path
 
 

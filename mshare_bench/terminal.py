@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from mshare_bench.errors import ConfigError, StoreError
+from mshare_bench.errors import ConfigError
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from mshare_bench.study import Observer
     from mshare_bench.sweep.plan import Plan
 
-__all__ = ["ArgumentParser", "Output", "console", "listed", "observed", "one_line", "share", "write_arrow"]
+__all__ = ["ArgumentParser", "Output", "console", "listed", "observed", "one_line", "share"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,22 +125,3 @@ def share(key: str, text: str) -> float:
     if not 0 <= share < float("inf"):
         raise ConfigError(f"{key}={text}: not a percentage such as 5%")
     return share
-
-
-def write_arrow(path: Path, table: "pa.Table") -> None:
-    """Write a table as an Arrow IPC file, whole or not at all.
-
-    Raises
-    ------
-    StoreError
-        When it can't be written.
-    """
-    import pyarrow.ipc
-
-    from mshare_bench.results.files import atomic
-
-    try:
-        with atomic(path) as file, pyarrow.ipc.new_file(file, table.schema) as writer:
-            writer.write_table(table)
-    except OSError as error:
-        raise StoreError(f"{path}: can't be written ({error.strerror or error})") from error

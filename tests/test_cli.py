@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
@@ -393,3 +394,99 @@ def test_nothing_heavy_is_imported_that_is_not_used(arguments: list[str], absent
     )
     done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, timeout=60)
     assert done.stderr.splitlines()[-1] == "0 []"
+
+
+MINE = """schema_version: 1
+targets:
+  - {id: mine, model: fork, source: mine, unit: {x: GiB, y: ms}, fit: [1, 2], rows: {1: 10, 2: 20, 4: %s}, tolerance: 0.1}
+"""
+
+
+def validated(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], last: str, *more: str
+) -> tuple[int, list[dict[str, Any]]]:
+    (tmp_path / "mine.yaml").write_text(MINE % last)
+    given = [
+        "validate",
+        "real.scale=small",
+        "tracking=none",
+        f"out={tmp_path}/v",
+        "--targets",
+        f"{tmp_path}/mine.yaml",
+        *more,
+    ]
+    code = main([*given, "--json"])
+    return code, json.loads(capsys.readouterr().out)
+
+
+@pytest.mark.kernel
+@pytest.mark.skipif(os.geteuid() != 0, reason="bytes of every mechanism take root")
+def test_validate_holds_the_models_against_this_kernel_and_others(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, rows = validated(tmp_path, capsys, "40")
+    failing = [row for row in rows if row["passed"] is False]
+    assert failing == [] and code == 0
+    assert {row["block"] for row in rows} == {"kernel", "published", "out_of_sample"}
+    counts = [row for row in rows if row["quantity"] in ("page_table_bytes", "data_bytes", "minor_faults")]
+    assert sum(row["block"] == "kernel" and row["passed"] is True for row in counts) >= 30
+    with pa.ipc.open_file(tmp_path / "v" / "validation.arrow") as reader:
+        assert reader.read_all().num_rows == len(rows)
+    assert (tmp_path / "v" / "figures" / "validation.png").exists()
+    # The same command goes on: no cell runs again. And a target that is missed ends with 4 and stays in the table.
+    before = {row["cell"]: row["touch_ns"] for row in load(tmp_path / "v").cells.to_pylist() if row["status"] == "ok"}
+    code, rows = validated(tmp_path, capsys, "80")
+    assert code == 4
+    missed = [row for row in rows if row["passed"] is False]
+    assert {row["target"] for row in missed} == {"mine"}
+    assert [row["coordinates"] for row in missed if row["block"] == "published"] == ["4 GiB"]
+    after = {row["cell"]: row["touch_ns"] for row in load(tmp_path / "v").cells.to_pylist() if row["status"] == "ok"}
+    assert after == before
+
+
+@pytest.mark.parametrize(
+    ("target", "said"),
+    [
+        ("{id: a, model: astrology, source: s, tolerance: 0.1, rows: {1: 2}}", "target a: model=astrology: not one of"),
+        ("{id: a, model: fork, tolerance: 0.1, rows: {1: 2}}", "a: source is missing"),
+        (
+            "{id: a, model: fork, source: s, tolerance: 0.1, rows: {1: 2, 2: 3}, fit: [1, 2]}",
+            "target a: its model fork",
+        ),
+        ("{id: seed_article, model: fork, source: s, tolerance: 0.1, rows: {1: 2}}", "seed_article"),
+    ],
+)
+def test_a_wrong_file_of_targets_is_one_line_and_nothing_runs(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], target: str, said: str
+) -> None:
+    (tmp_path / "t.yaml").write_text(f"schema_version: 1\ntargets: [{target}]\n")
+    assert main(["validate", f"out={tmp_path}/v", "tracking=none", f"--targets={tmp_path}/t.yaml"]) == 2
+    error = capsys.readouterr().err
+    assert said in error and len(error.splitlines()) == 1
+    assert not (tmp_path / "v").exists()
+
+
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        ("{name: fault_reed, value: 1, unit: ns, source: s}", "cost.fault_reed=1: no such unit cost"),
+        ("{name: fault_read, value: -1, unit: ns, source: s}", "cost.fault_read.value=-1: must not be negative"),
+        ("{name: fault_read, value: 1, source: s}", "cost.fault_read=1: has no unit"),
+        ("{name: fault_read, value: 1, unit: parsec, source: s}", "cost.fault_read.unit=parsec"),
+        ("{name: fault_read, value: 1, unit: ns}", "cost.fault_read=1.0: has no source"),
+    ],
+)
+def test_a_wrong_cost_file_is_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, row: str, said: str
+) -> None:
+    folder = tmp_path / "mshare-bench" / "conf" / "cost"
+    folder.mkdir(parents=True)
+    (folder / "box.yaml").write_text(f"name: box\ncosts: [{row}]\n")
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    for given in (
+        ["run", "mechanism=shmem", "cost=box", f"out={tmp_path}/r"],
+        ["validate", "cost=box", f"out={tmp_path}/v"],
+    ):
+        assert main([*given, "tracking=none"]) == 2
+        error = capsys.readouterr().err
+        assert said in error and len(error.splitlines()) == 1

@@ -8,8 +8,8 @@ import pyarrow as pa
 import pyarrow.ipc
 import pytest
 
-from mshare_bench.errors import ConfigError, StoreError
-from mshare_bench.terminal import ArgumentParser, Output, listed, observed, one_line, share, write_arrow
+from mshare_bench.errors import ConfigError
+from mshare_bench.terminal import ArgumentParser, Output, listed, observed, one_line, share
 
 
 def test_rows_are_one_json_array_a_row_a_line(capsys: pytest.CaptureFixture[str]) -> None:
@@ -51,15 +51,6 @@ def test_a_wrong_argument_is_raised() -> None:
     parser: argparse.ArgumentParser = ArgumentParser(prog="p")
     with pytest.raises(ConfigError, match="--no"):
         parser.parse_args(["--no"])
-
-
-def test_arrow_files_are_whole_or_not_there(tmp_path: Path) -> None:
-    table = pa.table({"a": [1, 2]})
-    write_arrow(tmp_path / "x.arrow", table)
-    with pa.ipc.open_file(tmp_path / "x.arrow") as reader:
-        assert reader.read_all().equals(table)
-    with pytest.raises(StoreError, match="nowhere"):
-        write_arrow(tmp_path / "nowhere" / "x.arrow", table)
 
 
 def test_notes_before_and_after_the_bar(capsys: pytest.CaptureFixture[str]) -> None:

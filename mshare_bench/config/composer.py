@@ -210,7 +210,7 @@ class Composer:
                 from_shell=False,
             )
             tree = OmegaConf.to_container(config, resolve=False)
-        except (HydraException, OmegaConfBaseException) as error:
+        except (HydraException, OmegaConfBaseException, ValueError) as error:  # ValueError: a group that is set to null
             raise ConfigError(_one_line(error)) from error
         assert isinstance(tree, dict)
         multirun = str(tree.pop("hydra").get("mode")).endswith("MULTIRUN")

@@ -6,14 +6,14 @@ from typing import Any
 
 from mshare_bench.config.cells import ALL, Candidate, CellContext, CellMaker, Claims
 from mshare_bench.config.composer import Composer
-from mshare_bench.config.keys import MULTIRUN_ONLY, near, require_choice
+from mshare_bench.config.keys import MULTIRUN_ONLY, is_coordinate, near, require_choice
 from mshare_bench.config.overrides import OPTION_SECTIONS, Override, parse_overrides, with_default_experiment
 from mshare_bench.config.ranges import expand_range, with_ranges
 from mshare_bench.config.settings import Settings, settings_of
 from mshare_bench.domain.units import parse_count
 from mshare_bench.errors import ConfigError
 
-__all__ = ["Fit", "PointSet", "Request", "Shape", "candidates", "read_request"]
+__all__ = ["Fit", "PointSet", "Request", "Shape", "candidates", "read_request", "read_where"]
 
 
 _SECTIONS = ("workload.", "mechanism.", "access.", "placement.", "cost.", "mmu.")
@@ -152,6 +152,35 @@ def read_request(
         for point in ([{}] if points is None else _checked(points))
     ]
     return Request(settings, tuple(sets), _shape(composed.values), composer, tuple(texts), composed.values)
+
+
+def read_where(overrides: Sequence[str], verb: str) -> Request:
+    """Read the overrides of a verb that chooses by itself what runs: where and how, and the cost profile.
+
+    Returns
+    -------
+    Request
+        Without points.
+
+    Raises
+    ------
+    ConfigError
+        For a coordinate, several values of a key, and as `read_request` does.
+    """
+    composer = Composer()
+    given = parse_overrides(overrides)
+    composer.check(given)
+    for one in given:
+        if (
+            one.of_hydra
+            or is_coordinate(one.key)
+            or one.key.partition(".")[0] in ("experiment", "sweep", "points", "mmu")
+        ):
+            raise ConfigError(f"{one.text}: {verb} chooses by itself what runs; it takes where and how, and cost=")
+        if one.axis:
+            raise ConfigError(f"{one.text}: {verb} takes one value of each key")
+    values = composer.compose([one.text for one in given]).values
+    return Request(settings_of(values), (), Shape(), composer, tuple(overrides), values)
 
 
 def candidates(

@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["figures", "plain", "svg", "write_figures"]
+__all__ = ["STYLE", "figures", "new_figure", "plain", "svg", "write_figures"]
 
-_STYLE = {
+STYLE = {
     "font.family": "sans-serif",
     "font.size": 9.5,
     "svg.fonttype": "none",
@@ -49,6 +49,7 @@ _STYLE = {
     "axes.facecolor": "none",
     "savefig.facecolor": "none",
 }
+"""Parameters of matplotlib for every figure."""
 
 
 def figures(
@@ -70,7 +71,7 @@ def figures(
     mechanisms = sorted(name for name in cells["mechanism"].unique().to_pylist() if name)
     chosen = palette(mechanisms, colors)
     made: dict[str, Figure] = {}
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         if found := panels(cells):
             made["page_tables"] = _drawn(found, chosen, "page tables", "bytes")
         if found := panels(cells, value=attach_and_touch):
@@ -89,7 +90,7 @@ def svg(figure: "Figure", name: str, chosen: Mapping[str, str]) -> str:
     import matplotlib as mpl
 
     buffer = io.StringIO()
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
     figure.set_layout_engine("none")  # the places stay as they are; working them out takes half the time of drawing
     text = buffer.getvalue()
@@ -134,7 +135,7 @@ def write_figures(made: Mapping[str, "Figure"], folder: Path) -> list[Path]:
     paths = []
     for name, figure in made.items():
         path = folder / f"{name}.png"
-        with mpl.rc_context(_STYLE):
+        with mpl.rc_context(STYLE):
             plain(figure).savefig(path, dpi=160, facecolor=_PLAIN[PAPER], metadata={"Software": None})
         paths.append(path)
     return paths
@@ -149,7 +150,8 @@ def _same(value: Any, color: tuple[float, float, float]) -> bool:
         return False
 
 
-def _new(width: float, height: float, columns: int, **options: Any) -> tuple["Figure", list["Axes"]]:
+def new_figure(width: float, height: float, columns: int, **options: Any) -> tuple["Figure", list["Axes"]]:
+    """Make an empty figure, inches wide and high, with its axes side by side; to be called with `STYLE` in force."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -168,7 +170,7 @@ def _drawn(found: Sequence[Panel], chosen: Mapping[str, str], title: str, kind: 
 def _dots(found: Sequence[Panel], chosen: Mapping[str, str], title: str, kind: str) -> "Figure":
     """A row for each mechanism, the largest first: an open mark is predicted, a filled one measured, its value beside it."""
     labels = sorted({line.label for panel in found for line in panel.lines}, key=lambda label: _first(found, label))
-    figure, axes = _new(9.6, 1.1 + 0.3 * len(labels), len(found), sharey=True)
+    figure, axes = new_figure(9.6, 1.1 + 0.3 * len(labels), len(found), sharey=True)
     show = {"bytes": words.size, "time": words.duration}[kind]
     for axis, panel in zip(axes, found, strict=True):
         for line in sorted(panel.lines, key=lambda line: line.engine):
@@ -206,7 +208,7 @@ def _first(found: Sequence[Panel], label: str) -> tuple[float, str]:
 
 def _curves(found: Sequence[Panel], chosen: Mapping[str, str], title: str, kind: str) -> "Figure":
     """One line per mechanism over log-log axes, what was measured as filled points over it."""
-    figure, axes = _new(9.6, 4.4 if len(found) == 1 else 3.9, len(found), sharey=True)
+    figure, axes = new_figure(9.6, 4.4 if len(found) == 1 else 3.9, len(found), sharey=True)
     labels = sorted(
         {line.label for panel in found for line in panel.lines}, key=lambda label: (label != BASELINE, label)
     )
@@ -312,7 +314,7 @@ def _savings(grids: Sequence[Grid]) -> "Figure":
     import numpy as np
     from matplotlib.colors import LogNorm
 
-    figure, axes = _new(9.6, 3.6 if len(grids) > 1 else 4.2, len(grids), sharey=True)
+    figure, axes = new_figure(9.6, 3.6 if len(grids) > 1 else 4.2, len(grids), sharey=True)
     values = [one for grid in grids for row in grid.saved for one in row if one is not None and one > 0]
     norm = LogNorm(min(values, default=1), max(max(values, default=2), 2 * min(values, default=1)))
     image = None
@@ -357,7 +359,7 @@ def _ticks(axis: Any, labels: Sequence[str], most: int) -> None:
 def _break_even(found: Sequence[BreakEven], chosen: Mapping[str, str]) -> "Figure":
     """From how many processes on mshare is ahead, over size: a panel for bytes and one for time."""
     measures = [name for name in ("page tables", "time") if any(one.measure == name for one in found)]
-    figure, axes = _new(9.6, 3.4, len(measures), sharey=True)
+    figure, axes = new_figure(9.6, 3.4, len(measures), sharey=True)
     labels = sorted({one.loser for one in found})
     for axis, measure in zip(axes, measures, strict=True):
         for label in labels:

@@ -19,7 +19,17 @@ import pyarrow.ipc
 from mshare_bench.errors import StoreError
 from mshare_bench.results.schema import SCHEMA_VERSION, TABLES, schema
 
-__all__ = ["atomic", "check_version", "conform", "read_part", "read_table", "sync_folder", "write_json", "write_part"]
+__all__ = [
+    "atomic",
+    "check_version",
+    "conform",
+    "read_part",
+    "read_table",
+    "sync_folder",
+    "write_arrow",
+    "write_json",
+    "write_part",
+]
 
 _TRAILER = struct.Struct("<QI4s")
 _MAGIC = b"MSBP"
@@ -53,6 +63,21 @@ def sync_folder(folder: Path) -> None:
         os.fsync(fd)
     finally:
         os.close(fd)
+
+
+def write_arrow(path: Path, table: pa.Table) -> None:
+    """Write a table as an Arrow IPC file, whole or not at all.
+
+    Raises
+    ------
+    StoreError
+        When it can't be written.
+    """
+    try:
+        with atomic(path) as file, pa.ipc.new_file(file, table.schema) as writer:
+            writer.write_table(table)
+    except OSError as error:
+        raise StoreError(f"{path}: can't be written ({error.strerror or error})") from error
 
 
 def write_json(path: Path, values: Mapping[str, Any]) -> None:

@@ -150,15 +150,15 @@ def concurrent_faults(
     return FaultRate(throughput * 1e9, running / throughput, waiting, busy)
 
 
-def fit_crowd(rates: Mapping[int, float], on: tuple[int, int, int], cpus: int) -> Crowd:
-    """Fit work, drag and one common station to three points of a scaling series, exactly where it can be done.
+def fit_crowd(rates: Mapping[int, float], on: Sequence[int], cpus: int) -> Crowd:
+    """Fit work, drag and one common station to points of a scaling series: exactly to three of them, where that can be done.
 
     Parameters
     ----------
     rates
         Faults per second by number of processes; only those of `on` are read.
     on
-        Three numbers of processes.
+        Numbers of processes, at least three.
     cpus
         CPUs (hardware threads) of the machine.
     """
@@ -168,7 +168,7 @@ def fit_crowd(rates: Mapping[int, float], on: tuple[int, int, int], cpus: int) -
 
     def crowd(logarithms: NDArray[np.float64]) -> Crowd:
         work, drag, demand = (float(one) for one in np.exp(logarithms))
-        return Crowd(work, drag, demand, on)
+        return Crowd(work, drag, demand, tuple(on))
 
     def apart(logarithms: NDArray[np.float64], /) -> NDArray[np.float64]:
         one = crowd(logarithms)

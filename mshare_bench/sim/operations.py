@@ -33,9 +33,7 @@ def operation_work(operation: str, pages: int) -> Work:
     ConfigError
         For an operation that is none of `OPERATIONS`.
     """
-    if operation not in OPERATIONS:
-        raise ConfigError(f"operation={operation}: not one of {', '.join(OPERATIONS)}")
-    mechanism, phase, _, per_page = OPERATIONS[operation]
+    mechanism, phase, _, per_page = _parts(operation)
     point = make_point(
         mechanism, 2, pages * 4 * KIB, write_fraction=1.0 if mechanism == "inherit" and phase != "fork" else 0.0
     )
@@ -45,6 +43,12 @@ def operation_work(operation: str, pages: int) -> Work:
     if operation == "map_shared_populate":  # MAP_POPULATE maps page by page within the call
         return Work((*work.counts, (per_page, float(pages))))
     return work
+
+
+def _parts(operation: str) -> tuple[str, str, str, str]:
+    if operation not in OPERATIONS:
+        raise ConfigError(f"operation={operation}: not one of {', '.join(OPERATIONS)}")
+    return OPERATIONS[operation]
 
 
 def fit_operation(operation: str, times: Mapping[int, float], on: Sequence[int]) -> dict[str, float]:
@@ -62,7 +66,7 @@ def fit_operation(operation: str, times: Mapping[int, float], on: Sequence[int])
     dict
         Unit costs by name, in the unit of `times`; every other cost of the operation is 0.
     """
-    _, _, per_call, per_page = OPERATIONS[operation]
+    _, _, per_call, per_page = _parts(operation)
     low, high = on
     counts = [dict(operation_work(operation, pages).counts)[per_page] for pages in (low, high)]
     rate = (times[high] - times[low]) / (counts[1] - counts[0])

@@ -1,13 +1,14 @@
 """A prediction beside what it is held against, and the table of them: `validation.arrow`."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from statistics import median
 
 import pyarrow as pa
 
 from mshare_bench.results.columns import column
 
-__all__ = ["BLOCKS", "Comparison", "compared", "failed", "table"]
+__all__ = ["BLOCKS", "Comparison", "compared", "failed", "median_error", "table"]
 
 BLOCKS = ("kernel", "published", "out_of_sample")
 """Held against the running kernel, against published results, and against data that nothing was fitted on."""
@@ -17,12 +18,13 @@ _FIELDS = (
     ("quantity", pa.string(), "", "What was predicted"),
     ("coordinates", pa.string(), "", "Where: the coordinates of the number"),
     ("predicted", pa.float64(), "", "What the model says, in the unit of the reference; null where nothing models it"),
-    ("reference", pa.float64(), "", "What was measured or published"),
+    ("reference", pa.float64(), "", "What was measured or published; null where that failed"),
     ("ratio", pa.float64(), "1", "Predicted over reference"),
     ("tolerance", pa.float64(), "1", "Relative error that passes; null where the error is only reported"),
     ("passed", pa.bool_(), "", "Whether it is within; null where it was fitted, is only reported or not modelled"),
     ("fitted", pa.bool_(), "", "Whether this row set a parameter: then it is no prediction"),
     ("source", pa.string(), "", "Where the reference stands"),
+    ("unit", pa.string(), "", "Unit of predicted and reference; empty for a plain number"),
     ("block", pa.string(), "", "kernel, published or out_of_sample"),
     ("note", pa.string(), "", "Why it is only reported, or not modelled"),
 )
@@ -40,6 +42,7 @@ class Comparison:
     tolerance: float | None
     source: str
     fitted: bool = False
+    unit: str = ""
     block: str = "published"
     note: str = ""
     at_least: bool = False
@@ -71,6 +74,12 @@ def compared(rows: Sequence[Comparison]) -> list[Comparison]:
 def failed(rows: Sequence[Comparison]) -> list[Comparison]:
     """Those rows that failed."""
     return [row for row in rows if row.passed is False]
+
+
+def median_error(rows: Iterable[Comparison]) -> float | None:
+    """Median relative error of those that are predictions and have a ratio; None where there is none."""
+    errors = [abs(row.ratio - 1) for row in rows if not row.fitted and row.ratio is not None]
+    return median(errors) if errors else None
 
 
 def table(rows: Sequence[Comparison]) -> pa.Table:

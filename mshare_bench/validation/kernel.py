@@ -5,42 +5,54 @@ cost profile of this machine. They pass or fail on a quiet machine only: the rea
 same cell differ by more than `QUIET`, their times are reported.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from statistics import median
 from typing import Any
 
 from mshare_bench.domain.cell import Cell
-from mshare_bench.domain.ports import Engine
 from mshare_bench.domain.units import GIB, MIB, format_size
-from mshare_bench.results.rows import Rows
 from mshare_bench.results.schema import TIMED_PHASES
 from mshare_bench.sim.points import make_point
-from mshare_bench.validation.comparison import Comparison
+from mshare_bench.validation.comparison import Comparison, median_error
 
-__all__ = ["COUNTS", "QUIET", "TIME_TOLERANCE", "compare_cells", "kernel_cells", "run_pairs"]
+__all__ = ["COUNTS", "QUIET", "REPEATS", "TIME_TOLERANCE", "UNFITTED", "compare_cells", "kernel_cells"]
 
+REPEATS = {"real": 2}
+"""How often each cell runs, by engine: two real runs tell how quiet the machine is."""
+UNFITTED = ("hpc_ranks", "container_libs")
+"""Workloads beside the one whose runs set the unit costs: their times are out-of-sample."""
 COUNTS = ("page_table_bytes", "data_bytes", "minor_faults")
 """What must be equal."""
 QUIET = 0.03
+"""A machine is quiet where two runs of a cell differ by less, at the median over cells and phases."""
 TIME_TOLERANCE = 0.25
+"""Relative error of a time that passes, on a quiet machine."""
+MEDIAN_TOLERANCE = 0.10
+"""The same, of the median error over all times."""
+_PSS_RESOLUTION = 1024
+"""Bytes by which a process's share of its data can read low: smaps cuts every mapping's Pss to whole KiB."""
 _NOISE_FACTOR = 20
 _SHARED_TOLERANCE = 0.005
 
 
-def kernel_cells(small: bool, cost: str = "", machine: str = "", models: Mapping[str, str] | None = None) -> list[Cell]:
-    """Cells for both engines: every mechanism that shares its data, and the private ones, at sizes that a check can afford.
+def kernel_cells(
+    small: bool, cost: str = "", machine: str = "", model: Callable[[str], str] = lambda _engine: ""
+) -> list[Cell]:
+    """Cells for both engines: every mechanism that shares its data, private ones, and workloads that no cost is fitted on.
 
     Parameters
     ----------
     small
         A few processes and megabytes, for a check that must end quickly.
     cost
-        Profile that prices the simulated ones.
-    machine, models
-        Digest of the hardware, and model version by engine.
+        Profile that prices the simulated ones; empty for none.
+    machine
+        Digest of the hardware.
+    model
+        Model version of an engine.
     """
     region, processes = (32 * MIB, 12) if small else (GIB, 100)
-    versions = models or {}
+    private = (16 * MIB, 6) if small else (256 * MIB, 8)
     points = [
         make_point(name, processes, region, write_fraction=writes, options=options)
         for name, writes, options in (
@@ -48,34 +60,26 @@ def kernel_cells(small: bool, cost: str = "", machine: str = "", models: Mapping
             ("shmem", 1.0, {}),
             ("sysv", 0.0, {}),
             ("thp", 0.0, {}),
-            ("file", 0.0, {}),
             ("inherit", 0.5, {"memory": "private"}),
             ("inherit", 0.0, {"memory": "shared"}),
             ("shared_mm", 0.0, {"kind": "process"}),
             ("shared_mm", 0.0, {"kind": "thread"}),
         )
     ]
-    private = (16 * MIB, 6) if small else (256 * MIB, 8)
     points += [make_point(name, private[1], private[0]) for name in ("anon_thp", "private_file")]
     points.append(make_point("hugetlb", processes, 64 * MIB if small else GIB))
+    points += [make_point("shmem", processes, region, workload=name) for name in UNFITTED]
     return [
-        Cell(point, engine, machine=machine if engine == "real" else "", cost=cost if engine == "sim" else "",
-             model=versions.get(engine, ""))
+        Cell(
+            point,
+            engine,
+            machine=machine if engine == "real" else "",
+            cost=cost if engine == "sim" else "",
+            model=model(engine),
+        )
         for point in points
         for engine in ("sim", "real")
-    ]  # fmt: skip
-
-
-def run_pairs(cells: Sequence[Cell], engines: Mapping[str, Engine]) -> dict[str, Any]:
-    """Run simulated cells once and real ones twice; give back all tables, merged."""
-    from dataclasses import replace
-
-    parts: list[Mapping[str, Any]] = []
-    for name in ("sim", "real"):
-        own = [cell for cell in cells if cell.engine == name]
-        for repeat in range(2 if name == "real" else 1):
-            parts.extend(engines[name].run([replace(cell, repeat=repeat) for cell in own]))
-    return Rows.merge(parts)
+    ]
 
 
 def compare_cells(rows: Sequence[Mapping[str, Any]]) -> Iterator[Comparison]:
@@ -91,6 +95,7 @@ def compare_cells(rows: Sequence[Mapping[str, Any]]) -> Iterator[Comparison]:
         pairs.setdefault(row["point"], {"sim": [], "real": []})[row["engine"]].append(row)
     measured = [both["real"] for both in pairs.values() if len(both["real"]) > 1]
     drift = _drift(measured)
+    times: list[Comparison] = []
     for both in pairs.values():
         if not both["sim"] or not both["real"]:
             continue
@@ -103,7 +108,25 @@ def compare_cells(rows: Sequence[Mapping[str, Any]]) -> Iterator[Comparison]:
             )
             continue
         yield from _counts(sim, done[0])
-        yield from _times(sim, done, drift)
+        times.extend(_times(sim, done, drift))
+    yield from times
+    error = median_error(times)
+    if error is not None:
+        yield Comparison(
+            "this machine",
+            "median error of times, over 1",
+            f"{sum(one.ratio is not None for one in times)} times",
+            1 + error,
+            1.0,
+            MEDIAN_TOLERANCE if drift < QUIET else None,
+            "this kernel",
+            block="kernel",
+            note=_noisy(drift),
+        )
+
+
+def _noisy(drift: float) -> str:
+    return "" if drift < QUIET else f"noisy machine: two runs of a cell differ by {drift:.0%} at the median"
 
 
 def _drift(measured: Sequence[Sequence[Mapping[str, Any]]]) -> float:
@@ -122,7 +145,7 @@ def _name(row: Mapping[str, Any]) -> str:
 
 def _where(row: Mapping[str, Any]) -> str:
     return (
-        f"{row['processes']} processes, {format_size(row['region_bytes'])}, {row['access']}, "
+        f"{row['workload']}, {row['processes']} processes, {format_size(row['region_bytes'])}, {row['access']}, "
         f"{row['write_fraction']:.0%} written"
     )
 
@@ -133,13 +156,16 @@ def _counts(sim: Mapping[str, Any], real: Mapping[str, Any]) -> Iterator[Compari
             continue
         tolerance: float | None = 0.0
         source, note = "this kernel", ""
+        if name == "data_bytes" and sim[name] > sim["region_bytes"]:  # copies of one's own are read from Pss
+            tolerance, note = sim["processes"] * _PSS_RESOLUTION / real[name], "Pss is cut to KiB per process"
         if name == "page_table_bytes":
             source = f"this kernel, {real['page_table_source']}"
             noise = real["page_table_noise_bytes"] or 0
             if real["page_table_source"] == "PageTables":
                 # A counter of the whole machine says something only well above its own noise.
-                loud = sim[name] < _NOISE_FACTOR * max(noise, 4 * MIB)
-                tolerance, note = (None, f"below {_NOISE_FACTOR} times the noise") if loud else (_SHARED_TOLERANCE, "")
+                drowned = sim[name] < _NOISE_FACTOR * max(noise, 4 * MIB)
+                tolerance = None if drowned else _SHARED_TOLERANCE
+                note = f"below {_NOISE_FACTOR} times the noise" if drowned else ""
         yield Comparison(
             _name(sim),
             name,
@@ -148,20 +174,32 @@ def _counts(sim: Mapping[str, Any], real: Mapping[str, Any]) -> Iterator[Compari
             float(real[name]),
             tolerance,
             source,
+            unit="" if name == "minor_faults" else "B",
             block="kernel",
             note=note,
         )
 
 
 def _times(sim: Mapping[str, Any], real: Sequence[Mapping[str, Any]], drift: float) -> Iterator[Comparison]:
-    quiet = drift < QUIET
-    note = "" if quiet else f"the machine is noisy: two runs of a cell differ by {drift:.0%}"
     for phase in TIMED_PHASES:
         predicted = sim[f"{phase}_ns"]
         measured = [row[f"{phase}_ns"] for row in real if row[f"{phase}_ns"]]
-        if predicted is None or not measured:
+        if not measured:
             continue
+        note = _noisy(drift)
+        if predicted is None:
+            note = (
+                "the profile lacks a unit cost" if sim["cost"] else "no cost profile: mshare-bench calibrate makes one"
+            )
         yield Comparison(
-            _name(sim), f"{phase}_ns", _where(sim), predicted, min(measured), TIME_TOLERANCE if quiet else None,
-            "this kernel", block="kernel", note=note,
-        )  # fmt: skip
+            _name(sim),
+            f"{phase}_ns",
+            _where(sim),
+            predicted,
+            min(measured),
+            TIME_TOLERANCE if drift < QUIET else None,
+            "this kernel",
+            unit="ns",
+            block="out_of_sample" if sim["workload"] in UNFITTED else "kernel",
+            note=note,
+        )

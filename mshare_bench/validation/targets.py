@@ -1,4 +1,7 @@
-"""Published results in one YAML form, packaged or the user's own, checked when they are read (`docs/validation.md`)."""
+"""Published results in one YAML form, packaged or the user's own, checked when they are read (`docs/validation.md`).
+
+The form is also a JSON schema, `published/schema.json`, for editors; what is read here is what counts.
+"""
 
 import importlib.resources
 from collections.abc import Iterable, Mapping, Sequence
@@ -8,13 +11,13 @@ from typing import Any
 
 from mshare_bench.errors import ConfigError
 
-__all__ = ["SCHEMA_VERSION", "Expected", "Target", "packaged_targets", "read_targets"]
+__all__ = ["SCHEMA_VERSION", "Expected", "NotPredicted", "Target", "all_targets", "packaged_targets", "read_targets"]
 
 SCHEMA_VERSION = 1
 
 _KEYS = {
     "id", "model", "source", "given", "expect", "rows", "fit", "unit", "tolerance", "columns", "replicas", "replicated",
-    "not_predicted", "meaning",
+    "not_predicted",
 }  # fmt: skip
 _REQUIRED = ("id", "model", "source", "tolerance")
 
@@ -43,6 +46,15 @@ class Expected:
 
 
 @dataclass(frozen=True, slots=True)
+class NotPredicted:
+    """Published numbers that stand for reference only: values by what they belong to, and why no model predicts them."""
+
+    quantity: str
+    rows: Mapping[Any, float]
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Target:
     """One published result.
 
@@ -63,6 +75,8 @@ class Target:
     tolerance
         Relative error that passes; by quantity where there are several. 0 where it must be exact, None where the error is
         reported and neither passes nor fails.
+    not_predicted
+        Numbers beside it that are kept for reference.
     extra
         What else the model reads: `columns`, `replicas`, `replicated`.
     """
@@ -76,6 +90,7 @@ class Target:
     rows: Mapping[Any, Any] = field(default_factory=dict)
     fit: tuple[Any, ...] = ()
     unit: Mapping[str, str] = field(default_factory=dict)
+    not_predicted: tuple[NotPredicted, ...] = ()
     extra: Mapping[str, Any] = field(default_factory=dict)
 
     def tolerance_of(self, quantity: str) -> float | None:
@@ -83,9 +98,20 @@ class Target:
         return self.tolerance.get(quantity) if isinstance(self.tolerance, Mapping) else self.tolerance
 
 
+def all_targets(path: str | Path | None = None) -> tuple[Target, ...]:
+    """Targets that come with the package, and those of a file.
+
+    Raises
+    ------
+    ConfigError
+        As `read_targets` does, and for an id that the package has.
+    """
+    return _unique([*packaged_targets(), *(() if path is None else read_targets(path))])
+
+
 def packaged_targets() -> tuple[Target, ...]:
     """Targets that come with the package."""
-    folder = importlib.resources.files("mshare_bench.validation") / "targets"
+    folder = importlib.resources.files("mshare_bench.validation") / "published"
     files = sorted((one for one in folder.iterdir() if one.name.endswith(".yaml")), key=lambda one: one.name)
     return _unique(target for file in files for target in _parse(file.read_text(encoding="utf-8"), file.name))
 
@@ -136,7 +162,7 @@ def _target(row: Any, name: str) -> Target:
     for key in ("given", "rows", "unit", "replicated"):
         if not isinstance(row.get(key, {}), Mapping):
             raise ConfigError(f"{where}: {key}={row[key]}: must be a mapping")
-    for key in ("expect", "fit", "columns"):
+    for key in ("expect", "fit", "columns", "not_predicted"):
         if not isinstance(row.get(key, ()), list | tuple):
             raise ConfigError(f"{where}: {key}={row[key]}: must be a list")
     return Target(
@@ -149,6 +175,7 @@ def _target(row: Any, name: str) -> Target:
         dict(row.get("rows", {})),
         tuple(row.get("fit", ())),
         dict(row.get("unit", {})),
+        tuple(_not_predicted(one, where) for one in row.get("not_predicted", ())),
         {key: row[key] for key in ("columns", "replicas", "replicated") if key in row},
     )
 
@@ -164,6 +191,16 @@ def _expected(row: Any, where: str) -> Expected:
             raise ConfigError(f"{where}: expect {row['quantity']}: {key}={number}: not a number")
     given = {key: value for key, value in row.items() if key not in ("quantity", "value", "at_least", "unit")}
     return Expected(str(row["quantity"]), ends["value"], ends["at_least"], str(row.get("unit") or ""), given)
+
+
+def _not_predicted(row: Any, where: str) -> NotPredicted:
+    if (
+        not isinstance(row, Mapping)
+        or set(row) != {"quantity", "rows", "reason"}
+        or not isinstance(row["rows"], Mapping)
+    ):
+        raise ConfigError(f"{where}: not_predicted={row}: must be a mapping with a quantity, rows and a reason")
+    return NotPredicted(str(row["quantity"]), dict(row["rows"]), str(row["reason"]))
 
 
 def _tolerance(value: Any, where: str) -> float | Mapping[str, float] | None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from mshare_bench.config.cells import CellContext
 from mshare_bench.config.composer import Composer
 from mshare_bench.config.overrides import spell
-from mshare_bench.config.request import PointSet, Request, candidates, read_request
+from mshare_bench.config.request import PointSet, Request, candidates, read_request, read_where
 from mshare_bench.domain.cell import Cell
 from mshare_bench.errors import ConfigError
 from mshare_bench.sweep.axes import assignments, join_axes
@@ -233,3 +233,42 @@ def test_points_that_are_none(tmp_path: Path, points: str, named: str) -> None:
     with pytest.raises(ConfigError) as caught:
         read_request(["experiment=mine"], config_dir=str(tmp_path))
     assert named in str(caught.value)
+
+
+def test_a_verb_that_chooses_what_runs_takes_where_and_how() -> None:
+    request = read_where(["real.scale=small", "out=x", "tracking=none"], "validate")
+    assert (request.settings.real.scale, request.settings.out, request.settings.tracking) == ("small", "x", "none")
+    assert not request.values.get("cost.name") and not request.point_sets
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("processes=5", "processes=5: validate chooses by itself"),
+        ("mechanism.interface=flag", "validate chooses by itself"),
+        ("experiment=headline", "validate chooses by itself"),
+        ("real.scale=small,full", "one value of each key"),
+        ("real.scale=tiny", "real.scale=tiny"),
+        ("cost=nowhere", "cost=nowhere"),
+        ("out", "not an override"),
+    ],
+)
+def test_such_a_verb_refuses_coordinates_and_lists(text: str, said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        read_where([text], "validate")
+
+
+def test_a_group_set_to_null_is_one_line() -> None:
+    with pytest.raises(ConfigError, match="Config group override"):
+        Composer().compose(["access=null"])
+
+
+def test_what_was_calibrated_prices_simulated_cells_by_default(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "mshare-bench" / "conf" / "cost").mkdir(parents=True)
+    profile = "name: here\ncosts: [{name: timer, value: 1, unit: ns, source: test}]\n"
+    (tmp_path / "mshare-bench" / "conf" / "cost" / "here.yaml").write_text(profile)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "none"))
+    assert cells("mechanism=shmem")[0].cost == ""
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    assert cells("mechanism=shmem")[0].cost == "here"
+    assert cells("mechanism=shmem", "cost=none")[0].cost == ""
