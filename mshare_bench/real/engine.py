@@ -203,7 +203,10 @@ class RealEngine:
             "minor_faults": int(touch.minor_faults.sum()) + result.parent_faults,
             "linking_faults": result.linking_faults,
             "address_space_bytes": result.address_space_bytes,
-            "basis": "measured",
+            "tlb_misses": result.tlb.misses,
+            "walk_cycles": result.tlb.walk_cycles,
+            "shootdowns": result.shootdowns,
+            "basis": "measured" + "+multiplexed" * result.tlb.multiplexed,
         }
         for phase in TIMED_PHASES:
             # Children that inherit attach nothing; a zero would be no measurement.

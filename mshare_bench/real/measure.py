@@ -13,10 +13,12 @@ from numpy.typing import NDArray
 from mshare_bench.errors import CellFailed
 from mshare_bench.mechanisms.contract import Traits
 from mshare_bench.real.agent.protocol import Spawn
+from mshare_bench.real.counters.interrupts import tlb_shootdowns
 from mshare_bench.real.counters.ksm import RMAP_ITEM_BYTES, ksm_state, process_ksm_state
 from mshare_bench.real.counters.page_tables import settle
 from mshare_bench.real.counters.perf import PerfEvents, event_unavailable
 from mshare_bench.real.counters.smaps import mappings
+from mshare_bench.real.counters.tlb import TlbCounters, TlbReading
 from mshare_bench.real.counters.vmpte import vm_bytes
 from mshare_bench.real.launch import Binding, ProcessTree
 from mshare_bench.real.programs import Backed, Casting
@@ -71,6 +73,11 @@ class Measurement:
         Bytes of a file that PMD entries map, in the first process: the condition of a file's prediction.
     address_space_bytes
         Address space that a process gives to the regions: what it maps to attach.
+    tlb
+        TLB misses and cycles in walks of all processes while they touched.
+    shootdowns
+        Shootdown interrupts that the machine's CPUs received while the processes touched, forked, protected and unmapped; None
+        where they are not counted.
     phases
         By phase, in order.
     """
@@ -83,6 +90,8 @@ class Measurement:
     linking_faults: int | None = None
     pmd_mapped_bytes: int | None = None
     address_space_bytes: int = 0
+    tlb: TlbReading = field(default_factory=TlbReading)
+    shootdowns: int | None = None
     phases: dict[str, Times] = field(default_factory=dict)
 
 
@@ -123,21 +132,25 @@ def measure(
     killed_before = oom_kills()
     spaces = (one.instances[0].map_length or one.placed.region.size for one in backed)
     result = Measurement(address_space_bytes=sum(spaces))
-    with ProcessTree(
-        casting.programs,
-        agents + 1,
-        casting.assignment,
-        fds=[backing.fd for one in backed for backing in one.instances if backing.fd >= 0],
-        spawn=spawn,
-        parallel=parallel,
-        # An agent hands its turn to the one `parallel` places on, so each of these chains stays on one CPU.
-        bindings=[Binding(cpus=frozenset({cpu})) for cpu in cpus],
-        binding=np.arange(agents + 1) % len(cpus),
-        prefork=casting.prefork,
-        cgroup=cgroup,
-        nice=0,
-        timeout=timeout,
-    ) as tree:
+    with (
+        contextlib.ExitStack() as stack,
+        ProcessTree(
+            casting.programs,
+            agents + 1,
+            casting.assignment,
+            fds=[backing.fd for one in backed for backing in one.instances if backing.fd >= 0],
+            spawn=spawn,
+            parallel=parallel,
+            # An agent hands its turn to the one `parallel` places on, so each of these chains stays on one CPU.
+            bindings=[Binding(cpus=frozenset({cpu})) for cpu in cpus],
+            binding=np.arange(agents + 1) % len(cpus),
+            prefork=casting.prefork,
+            cgroup=cgroup,
+            nice=0,
+            timeout=timeout,
+        ) as tree,
+    ):
+        tlb = stack.enter_context(TlbCounters(tree.zygote_pid))
         parent = [tree.zygote_pid] if casting.prefork else []
         parent_before = _vm_pte(parent)
         if parent:
@@ -147,11 +160,13 @@ def measure(
         pids = [int(pid) for pid in (tree.pids[:agents] if spawn == Spawn.FORK else tree.pids[:1])]
         before, all_before = _vm_pte(pids), _settled() if system_wide else None
         result.phases["attach"] = _times(tree.run("attach", 0, agents))
-        with _page_faults(pids if traits.link else []) as linked:
+        interrupts = _shootdowns()
+        with _page_faults(pids if traits.link else []) as linked, tlb.counting():
             written = tree.run("write", 0, agents, parallel=touching)
             read = tree.run("read", 0, agents, parallel=touching)
         if linked:
             result.linking_faults = linked[0] - int(written["minor_faults"].sum() + read["minor_faults"].sum())
+        result.tlb = tlb.read()
         if traits.merged:
             wait_until_merged(timeout)
         after, all_after = _vm_pte(pids), _settled() if system_wide else None
@@ -165,6 +180,9 @@ def measure(
             result.phases["fork"] = _fork_times(tree, agents)
         for phase in ("protect", "unmap"):
             result.phases[phase] = _times(tree.run(phase, 0, agents))
+        interrupted = _shootdowns()
+        if interrupts is not None and interrupted is not None:
+            result.shootdowns = interrupted - interrupts
         # What is inherited is there from the start: without it, a process has what it has left after it let go.
         without = _vm_pte(pids) if parent else before
         result.vm_pte_bytes = after - without + parent_after - parent_before
@@ -190,6 +208,11 @@ def page_table_noise() -> int | None:
             readings.append((before, _settled()))
     known = [after - before for before, after in readings if before is not None and after is not None]
     return max(abs(moved) for moved in known) if known else None
+
+
+def _shootdowns() -> int | None:
+    counts = tlb_shootdowns()
+    return None if counts is None else sum(counts)
 
 
 def _settled() -> int | None:

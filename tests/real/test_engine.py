@@ -14,6 +14,9 @@ from mshare_bench.domain.cell import Cell
 from mshare_bench.domain.units import GIB, KIB, MIB
 from mshare_bench.errors import CapabilityError
 from mshare_bench.real.agent.locate import agent_path
+from mshare_bench.real.counters import tlb
+from mshare_bench.real.counters.interrupts import tlb_shootdowns
+from mshare_bench.real.counters.perf import event_unavailable
 from mshare_bench.real.engine import RealEngine, RealOptions, resized
 from mshare_bench.results.rows import Rows
 from mshare_bench.sim.engine import SimEngine
@@ -265,3 +268,25 @@ def test_a_mechanism_that_no_kernel_here_has_is_skipped_with_what_it_needs(engin
     _, real = both(engine, point("mshare", 2, 64 * MIB))
     require("kernel", real["status"] == "skipped", "this kernel has mshare")
     assert "CONFIG_MSHARE" in real["error"]
+
+
+def test_processor_events_are_those_of_the_touch_phase(engine, monkeypatch):
+    """With software events in their place: each page is one fault while it is touched, and none of the other phases' counts."""
+    reason = event_unavailable("page-faults")
+    require("kernel", reason is None, str(reason))
+    monkeypatch.setattr(tlb, "miss_events", lambda: ("page-faults",))
+    monkeypatch.setattr(tlb, "walk_events", lambda: ("minor-faults", "page-faults"))
+    for name, options in (("shmem", {}), ("shared_mm", {"kind": "thread"})):
+        _, row = both(engine, point(name, 5, 4 * MIB, write_fraction=1.0, **options))
+        assert row["minor_faults"] <= row["tlb_misses"] <= row["minor_faults"] + 50, (name, row)
+        assert row["walk_cycles"] == 2 * row["tlb_misses"]
+        assert row["basis"] == "measured"
+
+
+def test_without_a_pmu_misses_are_null_and_shootdowns_are_what_the_machine_counts(engine, monkeypatch):
+    monkeypatch.setattr(tlb, "event_unavailable", lambda _: "no PMU")
+    _, row = both(engine, point("shared_mm", 4, 4 * MIB, kind="thread"))
+    assert (row["tlb_misses"], row["walk_cycles"]) == (None, None)
+    counted = tlb_shootdowns() is not None
+    assert (row["shootdowns"] is not None) == counted
+    assert not counted or row["shootdowns"] >= 0

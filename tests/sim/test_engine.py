@@ -44,7 +44,7 @@ def test_a_cell_that_cannot_be_is_skipped_with_its_reason():
 
 def test_what_was_not_modelled_is_null():
     (row,) = rows_of([Cell(point("shmem", 2, GIB))])["cells"].to_pylist()
-    for column in ("tlb_misses", "shootdowns", "remote_walk_fraction"):
+    for column in ("tlb_misses", "walk_cycles", "shootdowns", "remote_walk_fraction"):
         assert row[column] is None
 
 

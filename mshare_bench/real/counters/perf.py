@@ -10,7 +10,8 @@ These are opened *before* the work, started, stopped and read::
 
 Software events (``page-faults``, ``minor-faults``, ``major-faults``, ``context-switches``, ``cpu-migrations``) are there
 on every kernel with perf. Hardware events need a PMU, which many virtual machines lack: then the count is None with the
-reason, never 0. A tracepoint is named ``tracepoint:tlb:tlb_flush``. Limits:
+reason, never 0. A tracepoint is named ``tracepoint:tlb:tlb_flush``, a processor's own event by its number
+``raw:0x1008``. Limits:
 
 * ``page-faults`` counts the faults that the process itself took: those that the kernel takes on its behalf
   (``MADV_POPULATE_READ``, ``get_user_pages``) are in ``ru_minflt`` and not here; the fault that links a late attacher to
@@ -49,7 +50,7 @@ _DISABLED, _INHERIT, _EXCLUDE_KERNEL, _EXCLUDE_HV = 1 << 0, 1 << 1, 1 << 5, 1 <<
 _FLAG_CLOEXEC = 1 << 3
 _ENABLE, _DISABLE, _RESET = 0x2400, 0x2401, 0x2403
 _WHOLE_GROUP = 1
-_HARDWARE, _SOFTWARE, _TRACEPOINT, _CACHE = 0, 1, 2, 3
+_HARDWARE, _SOFTWARE, _TRACEPOINT, _CACHE, _RAW = 0, 1, 2, 3, 4
 _L1D, _LL, _DTLB, _ITLB = 0, 2, 3, 4
 _LOAD, _STORE = 0, 1
 _ACCESS, _MISS = 0, 1
@@ -122,7 +123,7 @@ class PerfEvents:
     Parameters
     ----------
     events : sequence of str
-        Names from :data:`EVENTS`, or ``tracepoint:<system>:<event>``.
+        Names from :data:`EVENTS`, ``tracepoint:<system>:<event>`` or ``raw:<number>``.
     pids : sequence of int, optional
         The processes, 0 for this one; None counts every CPU of the machine.
     inherit : bool
@@ -254,10 +255,17 @@ def _code(name: str) -> tuple[int, int] | str:
     if name in EVENTS:
         return EVENTS[name]
     kind, _, event = name.partition(":")
+    if kind == "raw" and event.startswith("0x"):
+        try:
+            return _RAW, int(event, 16)
+        except ValueError:
+            pass
     system, _, event = event.partition(":")
     if kind != "tracepoint" or not event or "/" in system + event:
         known = ", ".join(EVENTS)
-        raise ConfigError(f"perf event {name!r} is not known; there are {known}, and tracepoint:<system>:<event>")
+        raise ConfigError(
+            f"perf event {name!r} is not known; there are {known}, tracepoint:<system>:<event>, and raw:0x<number>"
+        )
     for root in (Path("/sys/kernel/tracing"), Path("/sys/kernel/debug/tracing")):
         number = read_int(root / "events" / system / event / "id")
         if number is not None:
