@@ -73,6 +73,11 @@ class Traits:
         The shared tables hang in an address space of the kernel's own, which has upper tables too.
     window
         Bytes of address space that can only be mapped whole (msharefs: 512 GiB); 0: any number of pages.
+    flush
+        Whose TLBs are flushed when an entry of a table that sharers link changes: `all` CPUs, the sharers' CPUs at once
+        (`cpumask`), or the sharers one after the other (`list`).
+    protectable
+        Whether a process may `mprotect` what it has mapped.
     metadata_per_page
         Bytes kept beside every touched page (KSM's rmap items).
     merged
@@ -97,6 +102,8 @@ class Traits:
     link: int = 0
     host: bool = False
     window: int = 0
+    flush: Literal["all", "cpumask", "list"] = "all"
+    protectable: bool = True
     metadata_per_page: int = 0
     merged: int = 0
     resident: bool = False

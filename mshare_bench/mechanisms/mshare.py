@@ -11,11 +11,15 @@ copy-on-write inside what is shared. Its rows are hypothetical.
 `interface=module` (`real/guest/module/`): a loadable module that shares PTE pages on stock kernels, for guests only
 (`host=guest`): what can be measured today. Leaf tables exist once; every process has its own PMD and PUD pages and takes one
 fault per 2 MiB, an ordinary minor fault. `sharing=off` is the same driver with tables of their own for everybody: the control.
+
+`flush` says whose TLBs a change of a shared entry flushes (`sim/flushes.py` counts). `strict_permissions` says who may write; no
+figure of a row depends on that, but `sim/semantics/` shows what it means and `docs/semantics.md` tells.
 """
 
 import dataclasses
 import mmap
 from dataclasses import dataclass
+from typing import Literal
 
 from mshare_bench.domain.geometry import Geometry, Level
 from mshare_bench.domain.units import format_size
@@ -47,6 +51,10 @@ class Mshare(Mechanism):
     )
     mapping: str = dataclasses.field(default="shared", metadata={"choices": ("shared", "private")})
     sharing: str = dataclasses.field(default="on", metadata={"choices": ("on", "off")})
+    flush: Literal["all", "cpumask", "list"] = dataclasses.field(
+        default="all", metadata={"choices": ("all", "cpumask", "list")}
+    )
+    strict_permissions: bool = True
 
     def __post_init__(self) -> None:
         if self.mapping == "private" and self.interface in ("msharefs", "module"):
@@ -60,12 +68,14 @@ class Mshare(Mechanism):
     def traits(self) -> Traits:
         """One linking fault per 512 GiB window, or per 2 MiB with the flag; those of the module are minor faults."""
         if self.interface == "module":
-            return Traits()
+            return Traits(protectable=False)
         return Traits(
             data="copy_on_write" if self.mapping == "private" else "shared",
             link=2 << 20 if self.interface == "flag" else SLOT,
             host=self.interface == "flag" and self.mapping == "shared",
             window=0 if self.interface == "flag" else SLOT,
+            flush=self.flush,
+            protectable=self.interface != "msharefs",  # EINVAL on its windows
             basis="hypothetical" if self.interface == "ideal" else "exact",
         )
 
@@ -113,10 +123,14 @@ class Mshare(Mechanism):
         Raises
         ------
         CapabilityError
-            For the ideal, which exists nowhere, and for the module where it is not loaded.
+            For the ideal, which exists nowhere; for the module where it is not loaded; for flushes that no kernel does.
         """
         if self.interface == "ideal":
             raise CapabilityError("mechanism.interface=ideal: no kernel has it; it is simulated only")
+        if self.flush != "all":
+            raise CapabilityError(
+                f"mechanism.flush={self.flush}: what has been posted flushes every CPU; it is simulated only"
+            )
         flags = mmap.MAP_PRIVATE if self.mapping == "private" else mmap.MAP_SHARED
         if self.interface == "flag":
             return Recipe(flags=flags | MAP_SHARED_PT, needs="MAP_SHARED_PT")

@@ -68,7 +68,8 @@ address_space_bytes: int B lower Address space that one process gives to the reg
 walk_cycles: float cycles lower Cycles in page walks over all processes, during touch
 remote_walk_fraction: float 1 lower Share of page walks that touch a table on another node
 lock_wait_ns: float ns lower Waiting for locks, per process
-shootdowns: int count lower TLB shootdown interrupts of the machine while processes touch, fork, protect and unmap
+tlb_flushes: int count lower TLB flushes that touching, protecting and unmapping order, over all processes
+shootdowns: int count lower TLB shootdown interrupts of the machine while processes touch, fork, protect and unmap; predicted: protect and unmap
 basis: str - none measured, exact, calibrated, published, conditioned or hypothetical; +sampled, +multiplexed, +extrapolated
 page_table_saved_bytes: int B higher Page-table bytes of the shmem row of the same baseline, engine and machine, less these
 """

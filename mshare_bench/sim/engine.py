@@ -13,6 +13,7 @@ from mshare_bench.results.describe import cell_columns
 from mshare_bench.results.rows import Rows
 from mshare_bench.results.schema import PHASES
 from mshare_bench.sim.accounting import Account, account, mechanism_of, setting_of
+from mshare_bench.sim.flushes import Flushes, flushes_of
 from mshare_bench.sim.mmu.cells import MmuFigures, mmu_figures
 from mshare_bench.sim.placed_rows import add_places
 from mshare_bench.sim.time import Timed, median_times, prices_of, spread, timed
@@ -37,7 +38,7 @@ class SimEngine:
     """
 
     name = "sim"
-    model = "accounting-1+time-1"
+    model = "accounting-2+time-1"
 
     def __init__(self, geometry: Geometry = X86_64, costs: Mapping[str, CostModel] | None = None) -> None:
         self._geometry = geometry
@@ -73,6 +74,7 @@ class SimEngine:
                 result, remote = places.account, remote_walk_fraction(places, self._geometry)
                 times = self._timed(cell, places)
             mmu = mmu_figures(cell, self._geometry, remote)
+            flushes = self._flushes(cell, places)
         except MshareBenchError as error:
             rows.add("cells", **cell_columns(cell, "skipped", str(error)))
             return
@@ -93,6 +95,8 @@ class SimEngine:
             linking_faults=result.total("linking_faults"),
             address_space_bytes=result.address_space_bytes,
             remote_walk_fraction=remote,
+            tlb_flushes=None if flushes is None else flushes.ordered,
+            shootdowns=None if flushes is None else flushes.interrupts,
             basis=basis,
             **_mmu_columns(mmu),
             **_columns(times),
@@ -111,6 +115,18 @@ class SimEngine:
             return placed_times(places, self._prices[cell.cost], self._geometry)
         shares = shares_of(setting_of(cell.point, self._geometry), self._geometry)
         return timed(shares, self._prices[cell.cost])
+
+    def _flushes(self, cell: Cell, places: "Places | None" = None) -> Flushes | None:
+        """Flushes on every machine; how many CPUs one has is told by the topology, or by the cost profile."""
+        if places is None:
+            known = self._costs[cell.cost].environment.get("cpus") if cell.cost else None
+            parts = [(cell.point, None if known is None else int(known))]
+        else:
+            machine = places.problem.topology.machine
+            parts = [(part.point, sum(len(node.cpus) for node in machine(part.machine).nodes)) for part in places.parts]
+        found = [flushes_of(setting_of(point, self._geometry), cpus, self._geometry) for point, cpus in parts]
+        counted = [one for one in found if one is not None]
+        return sum(counted, Flushes()) if len(counted) == len(found) else None
 
     def _basis(self, cell: Cell, result: Account) -> str:
         """What a row is worth: as little as its least certain part."""

@@ -159,14 +159,13 @@ def _process(
     sums = {phase: _Counts(dict(traits.paths)) for phase in WORK_PHASES}
     for counts in sums.values():
         counts.add("timer", 1)
-    refused, last = False, dict[Level, int]()
+    last: dict[Level, int] = {}
     for touch, (one, first) in sorted(zip(touches, regions, strict=True), key=lambda pair: pair[1][0].placed.address):
         _region(sums, touch, one, geometry, traits, state, first, last, len(touches))
-        # msharefs refuses mprotect on its window, the module everywhere.
-        refused |= any(extent.fill or (traits.link and Level.PUD in extent.shared) for extent in one.extents)
     sums["fork"].add("fork", 1)
     sums["exit"].add("task_exit" if traits.one_mm else "process_exit", 1)
-    return tuple(None if refused and phase == "protect" else sums[phase].work() for phase in WORK_PHASES)
+    refused = frozenset() if traits.protectable else frozenset({"protect"})
+    return tuple(None if phase in refused else sums[phase].work() for phase in WORK_PHASES)
 
 
 def _region(

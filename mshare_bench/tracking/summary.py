@@ -13,8 +13,8 @@ MOST_ROWS = 500
 
 _COLUMNS = (
     "mechanism", "variant", "engine", "processes", "region_bytes", "page_table_bytes", "page_table_saved_bytes", "minor_faults",
-    "attach_ns", "touch_ns", "fork_ns", "unmap_ns", "exit_ns", "data_bytes", "workload", "access", "page_bytes", "repeat",
-    "status", "basis", "error",
+    "linking_faults", "tlb_flushes", "address_space_bytes", "attach_ns", "touch_ns", "fork_ns", "unmap_ns", "exit_ns",
+    "data_bytes", "workload", "access", "page_bytes", "repeat", "status", "basis", "error",
 )  # fmt: skip
 
 

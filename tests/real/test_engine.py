@@ -98,6 +98,7 @@ def ratios(artefacts):
             writer.writerows(rows)
 
 
+@pytest.mark.timeout(3600 if FULL else 300)
 @pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size >> 10}KiB")
 @pytest.mark.parametrize(
     ("name", "options"), MECHANISMS, ids=lambda one: one if isinstance(one, str) else ",".join(one)
@@ -205,6 +206,7 @@ def random_point(rng):
     )
 
 
+@pytest.mark.timeout(3600 if FULL else 300)
 def test_random_cells_of_every_stock_mechanism(engine, artefacts):
     """Fresh cells every day: the seed is the date, printed and kept, so that a failure can be run again."""
     seed = os.environ.get("MSHARE_BENCH_SEED") or datetime.date.today().isoformat()

@@ -1,4 +1,4 @@
-"""The fast accounting and the semantic model, driven by the same histories, count the same: tables, faults, frames."""
+"""The fast accounting and the semantic model, driven by the same histories, count the same: tables, faults, frames, flushes."""
 
 import pytest
 from hypothesis import assume, example, given, settings
@@ -8,18 +8,22 @@ from mshare_bench.domain.access import AccessPattern
 from mshare_bench.domain.units import GIB, KIB, MIB
 from mshare_bench.domain.workload import placed_regions
 from mshare_bench.errors import ConfigError
-from mshare_bench.sim.accounting import account
+from mshare_bench.sim.accounting import account, setting_of
+from mshare_bench.sim.flushes import flushes_of
 from mshare_bench.sim.semantics import (
     Advise,
     Attach,
     Config,
     Create,
     CreateFile,
+    Flush,
+    FlushCount,
     Fork,
     Interface,
     Machine,
     Map,
     MapInside,
+    Protect,
     Resize,
     Spawn,
     Touch,
@@ -33,6 +37,7 @@ from mshare_bench.sim.semantics import (
 from tests.sim.points import point
 
 WINDOW = 512 * GIB
+CPUS = 3
 KINDS = {
     "shmem": "memfd",
     "shared_mm": "memfd",
@@ -48,8 +53,10 @@ class History:
 
     def __init__(self, one):
         self.point, self.mechanism = one, one.mechanism
-        interface = one.options.get("interface", "msharefs")
-        self.machine = Machine(Config(interface=Interface(interface)) if self.mechanism == "mshare" else Config())
+        self.interface = one.options.get("interface", "msharefs") if self.mechanism == "mshare" else None
+        flush = Flush(one.options.get("flush", "all"))
+        config = Config(cpus=CPUS) if self.interface is None else Config(Interface(self.interface), flush, cpus=CPUS)
+        self.machine = Machine(config)
         (self.placed,) = placed_regions(one.workload, one.offset)
         self.pids = list(range(1, one.workload.processes + 1))
         self.private = self.mechanism == "anon_thp" or (
@@ -63,9 +70,7 @@ class History:
     def run(self):
         size, address = self.placed.region.size, self.placed.address
         self.do(Spawn(99))
-        if not self.private and not (
-            self.mechanism == "mshare" and self.point.options.get("interface", "msharefs") == "flag"
-        ):
+        if not self.private and self.interface != "flag":
             self.do(CreateFile(99, "data", KINDS.get(self.mechanism, "memfd"), size))
             if self.point.whole and self.mechanism in (
                 "sysv",
@@ -78,15 +83,16 @@ class History:
                 self.do(WriteFile(99, "data", 0, size))
         if self.mechanism == "mshare":
             self._domain(size)
+        self.machine.flushes = FlushCount()  # what populating took is nobody's
         for pid in self.pids[:1] if self.mechanism in ("shared_mm", "inherit") else self.pids:
-            self.do(Spawn(pid))
+            self.do(Spawn(pid, cpu=(pid - 1) % CPUS))
             if self.mechanism == "mshare":
                 self.do(Attach(pid, "region", address))
             else:
                 self._map(pid, address, size)
         if self.mechanism == "shared_mm":
             for pid in self.pids[1:]:
-                self.do(Fork(1, pid, share_mm=True))
+                self.do(Fork(1, pid, cpu=(pid - 1) % CPUS, share_mm=True))
         touch = self.point.workload.groups[0].cohorts[0].touches[0]
         if self.mechanism == "inherit":
             if self.private:
@@ -104,9 +110,19 @@ class History:
             self._touch(pid, touch.read, False)
         check(self.machine)
 
+    def finish(self):
+        """All protect, then all unmap; on one address space one does it for all. msharefs has no mprotect of a window."""
+        size, address = self.placed.region.size, self.placed.address
+        length = WINDOW if self.interface in ("msharefs", "ideal") else size
+        one_for_all = self.mechanism == "shared_mm"
+        for kind in (Protect, Unmap) if self.interface != "msharefs" else (Unmap,):
+            for pid in self.pids[:1] if one_for_all else self.pids:
+                self.do(Protect(pid, address, length, "r") if kind is Protect else Unmap(pid, address, length))
+        check(self.machine)
+
     def _domain(self, size):
         self.do(Create(99, "region"))
-        if self.point.options.get("interface") == "flag":
+        if self.interface == "flag":
             self.do(Resize(99, "region", size))
             if self.point.whole:
                 self.do(WriteFile(99, "region", 0, size))
@@ -146,6 +162,8 @@ def points(draw):
                 ("mshare", {}),
                 ("mshare", {"interface": "flag"}),
                 ("mshare", {"interface": "ideal"}),
+                ("mshare", {"interface": "flag", "flush": "cpumask"}),
+                ("mshare", {"interface": "ideal", "flush": "list"}),
             ]
         )
     )
@@ -158,7 +176,7 @@ def points(draw):
         access = AccessPattern.of("fraction", fraction=draw(st.floats(0.01, 1)))
     return point(
         name,
-        draw(st.integers(2 if name == "inherit" else 1, 4)),
+        draw(st.integers(2 if name == "inherit" else 1, 5)),
         size,
         offset=offset,
         access=access,
@@ -186,3 +204,8 @@ def test_the_same_history_counts_the_same(one):
     if expected.traits.link:
         assert sum(counts.linking for counts in history.faults) == expected.total("linking_faults")
     assert data_bytes(history.machine) == expected.total("data_bytes")
+    flushes = flushes_of(setting_of(one), CPUS)
+    if flushes is not None:
+        history.finish()
+        counted = history.machine.flushes
+        assert (counted.rounds, counted.interrupts) == (flushes.ordered, flushes.interrupts)

@@ -1,6 +1,7 @@
 import pyarrow as pa
 
 from mshare_bench.domain.cell import Cell
+from mshare_bench.domain.cost import CostModel
 from mshare_bench.domain.mmu_setting import MmuSetting
 from mshare_bench.domain.units import GIB, MIB
 from mshare_bench.results.rows import Rows
@@ -43,9 +44,23 @@ def test_a_cell_that_cannot_be_is_skipped_with_its_reason():
 
 
 def test_what_was_not_modelled_is_null():
-    (row,) = rows_of([Cell(point("shmem", 2, GIB))])["cells"].to_pylist()
-    for column in ("tlb_misses", "walk_cycles", "shootdowns", "remote_walk_fraction"):
-        assert row[column] is None
+    rows = rows_of([Cell(point("shared_mm", 2, GIB)), Cell(point("ksm", 2, GIB))])["cells"].to_pylist()
+    for row in rows:
+        # How many CPUs are interrupted depends on how many there are, which only a cost profile tells.
+        for column in ("tlb_misses", "walk_cycles", "shootdowns", "remote_walk_fraction"):
+            assert row[column] is None
+    assert [row["tlb_flushes"] for row in rows] == [2, None]
+
+
+def test_who_is_interrupted_is_known_where_the_machine_is():
+    model = CostModel.of({"name": "eight", "environment": {"cpus": "8"}, "costs": []})
+    cells = [
+        Cell(point("mshare", 100, GIB, interface="flag", flush=flush), cost="eight")
+        for flush in ("all", "cpumask", "list")
+    ]
+    rows = Rows.merge(list(SimEngine(costs={"eight": model}).run(cells)))["cells"].to_pylist()
+    # One protects for all 100, 13 of which are on its CPU; then each drops its own links.
+    assert [(row["tlb_flushes"], row["shootdowns"]) for row in rows] == [(101, 7), (101, 7), (200, 87)]
 
 
 def test_extrapolated_rows_say_so():

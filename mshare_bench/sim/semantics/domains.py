@@ -339,9 +339,9 @@ def _protect(machine: MachineState, domain: Domain, start: int, end: int, readab
         changed = ranges.change_protection(machine, domain.space, low, high, readable, writable) or changed
         for space, own_low, own_high in ranges.own_ranges(domain, low, high):
             for _, _, _, leaf in tables.leaf_slots(machine, space, own_low, own_high):
+                changed = changed or (leaf.readable and not readable) or (leaf.writable and not writable)
                 leaf.readable = readable
                 leaf.writable = writable and ranges.writable_at_once(mapping, leaf)
-                changed = True
     if changed:
         tlb.flush(machine, domain.space, start, end)
 

@@ -84,6 +84,7 @@ class Machine(MachineState):
                 spaces.spawn(self, op)
                 return Outcome()
             if isinstance(op, ops.KsmScan):
+                self.cpu = None
                 ksm.scan(self)
                 return Outcome()
             return self._apply(op)
@@ -95,6 +96,7 @@ class Machine(MachineState):
         if pid not in self.processes:
             raise ConfigError(f"pid={pid}: no such process")
         process = self.processes[pid]
+        self.cpu = process.cpu
         try:
             return Outcome(value=_HANDLERS[type(op)](self, process, op))
         except Signalled as verdict:

@@ -331,11 +331,15 @@ class Process:
 
 @dataclass(slots=True)
 class FlushCount:
-    """TLB flushes so far: how many were ordered, how many CPUs they reached, how many sharers a list walk visited."""
+    """TLB flushes so far: how many were ordered, how many CPUs they reached, how many sharers a list walk visited.
+
+    `interrupts` are those of the CPUs that had to be interrupted: all but the one that ordered the flush.
+    """
 
     rounds: int = 0
     cpus: int = 0
     visited: int = 0
+    interrupts: int = 0
 
 
 class MachineState:
@@ -344,7 +348,8 @@ class MachineState:
     `coverage` and `entries` have, by level of table, the bytes that one entry covers and how many there are; the root's come
     last. `tlb` has for each CPU and address space (by number: x86 tags entries per space, so spaces never share one) the
     translations that the CPU may use: page number -> (frame, sub, readable, writable). `contents` has the first byte of each
-    base page that is not zero. `charges` counts pages per memory cgroup: (memcg, "tables" or "data") -> pages.
+    base page that is not zero. `cpu` is where the current operation runs (KSM's thread: nowhere). `charges` counts pages per
+    memory cgroup: (memcg, "tables" or "data") -> pages.
     """
 
     def __init__(self, config: Config | None = None) -> None:
@@ -365,6 +370,7 @@ class MachineState:
         self.contents: dict[tuple[int, int], int] = {}
         self.charges: dict[tuple[str, str], int] = {}
         self.flushes = FlushCount()
+        self.cpu: int | None = None
         self.spaces_made = 0
         self.frames_made = 0
         # The zero pages belong to nobody: not counted, not charged, never freed.

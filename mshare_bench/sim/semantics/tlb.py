@@ -49,8 +49,7 @@ def flush(machine: MachineState, space: AddressSpace, start: int, end: int) -> N
 
 def flush_space(machine: MachineState, space: AddressSpace, start: int, end: int) -> None:
     """Flush a range of one process's space: one round, to the CPUs that ran it."""
-    machine.flushes.rounds += 1
-    machine.flushes.cpus += len(space.cpus)
+    _count(machine, space.cpus)
     for cpu in space.cpus:
         drop_range(machine, cpu, space, start, end)
 
@@ -62,8 +61,7 @@ def flush_domain(machine: MachineState, domain: Domain, start: int, end: int) ->
     sharers. `list`: the sharers are visited one by one, a round each (2026 design).
     """
     if machine.config.flush is Flush.ALL:
-        machine.flushes.rounds += 1
-        machine.flushes.cpus += machine.config.cpus
+        _count(machine, set(range(machine.config.cpus)))
         for held in machine.tlb:
             held.clear()
         return
@@ -75,8 +73,12 @@ def flush_domain(machine: MachineState, domain: Domain, start: int, end: int) ->
             drop_range(machine, cpu, window.space, start + delta, end + delta)
         if machine.config.flush is Flush.LIST:
             machine.flushes.visited += 1
-            machine.flushes.rounds += 1
-            machine.flushes.cpus += len(window.space.cpus)
+            _count(machine, window.space.cpus)
     if machine.config.flush is Flush.CPUMASK:
-        machine.flushes.rounds += 1
-        machine.flushes.cpus += len(reached)
+        _count(machine, reached)
+
+
+def _count(machine: MachineState, cpus: set[int]) -> None:
+    machine.flushes.rounds += 1
+    machine.flushes.cpus += len(cpus)
+    machine.flushes.interrupts += len(cpus - {machine.cpu})
