@@ -19,6 +19,7 @@ from rich.text import Text
 from mshare_bench.report import words
 from mshare_bench.report.answer import answer
 from mshare_bench.report.applications import figures_said
+from mshare_bench.report.interfaces import compare_interfaces, interface_lines, interface_sentence
 from mshare_bench.report.mmu import print_walks
 from mshare_bench.report.pairs import Missing, Pair, Scene, missing, scenes, select
 from mshare_bench.report.scene import headline, said, varying
@@ -76,7 +77,10 @@ def print_results(tables: Mapping[str, pa.Table], console: Console | None = None
     absent = missing(cells)
     if absent:
         console.print(_absent(absent))
-    console.print(Text(answer(cells), style="bold"))
+    contests = compare_interfaces(cells)
+    if contests:
+        console.print(Text("\n".join(["  Interfaces", *(f"    {line}" for line in interface_lines(contests)), ""])))
+    console.print(Text(" ".join(filter(None, (answer(cells), interface_sentence(contests)))), style="bold"))
 
 
 def _table(found: Sequence[Scene], width: int) -> Group:
