@@ -4,7 +4,7 @@ Processes that behave alike form a *cohort* and are counted, not repeated, so th
 distinct patterns and not with the processes.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +32,7 @@ __all__ = [
 
 SLOT = 512 * GIB
 """Every region starts `offset` bytes after the start of a slot: a PGD entry of its own on x86-64."""
+_ENTRY_BYTES = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -291,9 +292,9 @@ def _sized(spec: WorkloadSpec, total: int | None, sizes: Mapping[str, int], page
     regions = list(spec.regions)
     if total is not None:
         whole = sum(region.size for region in regions)
-        rest = total
+        unit, rest = _unit(regions, total, page), total
         for index, region in enumerate(regions[1:], 1):
-            size = max(page, region.size * total // whole // page * page)
+            size = max(unit, region.size * total // whole // unit * unit)
             regions[index] = replace(region, size=size)
             rest -= size
         regions[0] = replace(regions[0], size=rest)  # what rounding leaves goes to the first
@@ -304,6 +305,16 @@ def _sized(spec: WorkloadSpec, total: int | None, sizes: Mapping[str, int], page
         if size != region.size:
             regions[index] = replace(region, size=size)
     return regions
+
+
+def _unit(regions: Sequence[Region], total: int, page: int) -> int:
+    """Whole huge pages where the workload's own regions and the total are, and each gets one at least; else pages.
+
+    So a mechanism that maps huge pages can have the regions, and they are the same for every mechanism.
+    """
+    huge, whole = page * (page // _ENTRY_BYTES), sum(region.size for region in regions)
+    fits = all(region.size % huge == 0 and region.size * total // whole >= huge for region in regions)
+    return huge if fits and total % huge == 0 else page
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,6 +44,22 @@ def test_numbers_are_what_was_asked_for(name, processes, mib):
                 assert last is None or last < pages
 
 
+@pytest.mark.parametrize(
+    ("total", "whole"), [(2 * GIB, True), (256 * MIB, True), (2 * GIB + 4096, False), (4 * MIB, False)]
+)
+def test_regions_that_are_whole_huge_pages_stay_so(total, whole):
+    one = workloads()["hpc_ranks"].resolve(processes=64, region=total)
+    assert one.region_bytes == total
+    assert all(region.size % (2 * MIB) == 0 for region in one.regions) == whole
+    window, table = (region.size for region in one.regions)
+    assert abs(window - 4 * table) <= 5 * (2 * MIB if whole else 4096)
+
+
+def test_libraries_keep_their_odd_sizes():
+    one = workloads()["container_libs"].resolve(region=GIB)
+    assert any(region.size % (2 * MIB) for region in one.regions)
+
+
 @pytest.mark.parametrize("name", sorted(workloads()))
 def test_written_and_read_make_up_touched(name):
     one = workloads()[name].resolve(region=64 * MIB * len(workloads()[name].regions))

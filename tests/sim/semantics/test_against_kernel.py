@@ -1,9 +1,10 @@
 """The model beside the running kernel: random histories, no difference.
 
-In a test run a fixed set of seeds. `MSHARE_BENCH_HISTORIES=1000 MSHARE_BENCH_SEED=$(date +%Y%m%d)` takes that many from that
-seed on, and prints it. `docs/semantics.md` says what is compared and what cannot be.
+In a test run a fixed hundred seeds. `MSHARE_BENCH_FULL=1` takes ten times as many, a thousand, from today's date on
+(`MSHARE_BENCH_SEED=` from another), and prints them. `docs/semantics.md` says what is compared and what cannot be.
 """
 
+import datetime
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -31,7 +32,7 @@ from tests.sim.semantics.histories import hugetlb_history, stock_history
 from tests.sim.semantics.kernel import build_driver, compare, lacks
 from tests.sim.semantics.scenario import GIB, MIB, PAGE, WINDOW
 
-pytestmark = pytest.mark.kernel
+pytestmark = [pytest.mark.kernel, pytest.mark.timeout(3600 if os.environ.get("MSHARE_BENCH_FULL") else 300)]
 
 _THP = Path("/sys/kernel/mm/transparent_hugepage")
 # What khugepaged would collapse behind our backs: nothing with holes in it.
@@ -64,11 +65,10 @@ def huge_pages() -> Iterator[None]:
 
 
 def seeds(few: int) -> range:
-    """A fixed few, or as many and from where the environment says."""
-    first, count = (
-        int(os.environ.get("MSHARE_BENCH_SEED", "0")),
-        int(os.environ.get("MSHARE_BENCH_HISTORIES", str(few))),
-    )
+    """A fixed few, or ten times as many from today's date on."""
+    full = bool(os.environ.get("MSHARE_BENCH_FULL"))
+    first = int(os.environ.get("MSHARE_BENCH_SEED") or (f"{datetime.date.today():%Y%m%d}" if full else "0"))
+    count = few * 10 if full else few
     print(f"seeds {first}..{first + count - 1}")
     return range(first, first + count)
 
