@@ -69,7 +69,7 @@ walk_cycles: float cycles lower Cycles in page walks over all processes, during 
 remote_walk_fraction: float 1 lower Share of page walks that touch a table on another node
 lock_wait_ns: float ns lower Waiting for locks, per process
 tlb_flushes: int count lower TLB flushes that touching, protecting and unmapping order, over all processes
-shootdowns: int count lower TLB shootdown interrupts of the machine while processes touch, fork, protect and unmap; predicted: protect and unmap
+shootdowns: int count lower TLB shootdown interrupts while processes touch, fork (not in predictions), protect and unmap
 basis: str - none measured, exact, calibrated, published, conditioned or hypothetical; +sampled, +multiplexed, +extrapolated
 page_table_saved_bytes: int B higher Page-table bytes of the shmem row of the same baseline, engine and machine, less these
 """
