@@ -419,6 +419,11 @@ def validated(
     return code, json.loads(capsys.readouterr().out)
 
 
+def finished(path: Path) -> dict[tuple[str, int], float | None]:
+    rows = load(path).cells.to_pylist()
+    return {(row["cell"], row["repeat"]): row["touch_ns"] for row in rows if row["status"] == "ok"}
+
+
 @pytest.mark.kernel
 @pytest.mark.skipif(os.geteuid() != 0, reason="bytes of every mechanism take root")
 def test_validate_holds_the_models_against_this_kernel_and_others(
@@ -434,14 +439,13 @@ def test_validate_holds_the_models_against_this_kernel_and_others(
         assert reader.read_all().num_rows == len(rows)
     assert (tmp_path / "v" / "figures" / "validation.png").exists()
     # The same command goes on: no cell runs again. And a target that is missed ends with 4 and stays in the table.
-    before = {row["cell"]: row["touch_ns"] for row in load(tmp_path / "v").cells.to_pylist() if row["status"] == "ok"}
+    before = finished(tmp_path / "v")
     code, rows = validated(tmp_path, capsys, "80")
     assert code == 4
     missed = [row for row in rows if row["passed"] is False]
     assert {row["target"] for row in missed} == {"mine"}
     assert [row["coordinates"] for row in missed if row["block"] == "published"] == ["4 GiB"]
-    after = {row["cell"]: row["touch_ns"] for row in load(tmp_path / "v").cells.to_pylist() if row["status"] == "ok"}
-    assert after == before
+    assert finished(tmp_path / "v").items() >= before.items()
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from mshare_bench.errors import ConfigError
 __all__ = ["profile", "profile_of", "profiles"]
 
 _KEYS = ("name", "machine", "basis", "description", "clock_ghz", "costs")
+_FACTS = "cost.environment."
 _read: dict[int, tuple[object, CostModel]] = {}
 
 
@@ -28,7 +29,8 @@ def profile_of(values: Mapping[str, Any]) -> CostModel | None:
     known = _read.get(id(rows))
     if known is not None and known[0] is rows and known[1].name == values["cost.name"]:
         return known[1]
-    model = CostModel.of({key: values.get(f"cost.{key}") for key in _KEYS})
+    facts = {key.removeprefix(_FACTS): value for key, value in values.items() if key.startswith(_FACTS)}
+    model = CostModel.of({**{key: values.get(f"cost.{key}") for key in _KEYS}, "environment": facts})
     _read[id(rows)] = (rows, model)
     return model
 

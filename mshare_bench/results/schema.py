@@ -67,7 +67,7 @@ address_space_bytes: int B lower Address space that one process gives to the reg
 {times}tlb_misses: float count lower TLB misses over all processes, during touch: each is a page walk
 walk_cycles: float cycles lower Cycles in page walks over all processes, during touch
 remote_walk_fraction: float 1 lower Share of page walks that touch a table on another node
-lock_wait_ns: float ns lower Waiting for locks, per process
+lock_wait_ns: float ns lower Waiting for locks that faulters share, per process, during touch
 tlb_flushes: int count lower TLB flushes that touching, protecting and unmapping order, over all processes
 shootdowns: int count lower TLB shootdown interrupts while processes touch, fork (not in predictions), protect and unmap
 basis: str - none measured, exact, calibrated, published, conditioned or hypothetical; +sampled, +multiplexed, +extrapolated

@@ -27,7 +27,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from mshare_bench.domain.cost import CostModel
+from mshare_bench.domain.geometry import Level
 from mshare_bench.errors import ConfigError
+from mshare_bench.sim.accounting import Setting
 
 __all__ = [
     "Crowd",
@@ -36,6 +39,7 @@ __all__ = [
     "Station",
     "concurrent_faults",
     "fit_crowd",
+    "lock_wait",
     "mean_value_analysis",
     "predict_crowd",
     "shootdown_ns",
@@ -188,6 +192,35 @@ def predict_crowd(crowd: Crowd, counts: Sequence[int], cpus: int) -> dict[int, f
 def _rate(crowd: Crowd, count: int, cpus: int) -> float:
     station = (Station("common", crowd.demand_ns),)
     return concurrent_faults(count, cpus, crowd.work_ns, station, crowd.drag).per_second
+
+
+def lock_wait(setting: Setting, faults: int, touch_ns: float | None, costs: CostModel) -> float | None:
+    """Say how long each process waits for the locks that faulters share while all touch, in ns.
+
+    Parameters
+    ----------
+    setting
+        The point, as `mshare_bench.sim.accounting.setting_of` prepares it.
+    faults
+        Of all processes.
+    touch_ns
+        Time in which all processes together touch, without waiting; None where it is not known.
+    costs
+        A profile with `lock_transfer`, whose environment says how many `cpus` there are.
+
+    Returns
+    -------
+    float or None
+        None where a cost is missing, and where every process faults in an address space of its own: what these share (the locks
+        of page-cache pages) is not modelled.
+    """
+    shared = any(Level.PUD in extent.shared for one in setting.mapped for extent in one.extents)
+    sharing: Sharing = "one_mm" if setting.traits.one_mm else "mshare" if setting.traits.link and shared else "own"
+    transfer, cpus, processes = costs.get("lock_transfer"), costs.environment.get("cpus"), setting.workload.processes
+    if sharing == "own" or transfer is None or cpus is None or touch_ns is None or not faults:
+        return None
+    rate = concurrent_faults(processes, int(cpus), touch_ns / faults, stations_of(sharing, transfer.value))
+    return rate.lock_wait_ns * faults / processes
 
 
 def shootdown_ns(cpus: int, ipi_ns: float, ipi_per_cpu_ns: float, flush_ns: float = 0.0) -> float:

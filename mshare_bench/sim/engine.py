@@ -13,6 +13,7 @@ from mshare_bench.results.describe import cell_columns
 from mshare_bench.results.rows import Rows
 from mshare_bench.results.schema import PHASES
 from mshare_bench.sim.accounting import Account, account, mechanism_of, setting_of
+from mshare_bench.sim.contention import lock_wait
 from mshare_bench.sim.flushes import Flushes, flushes_of
 from mshare_bench.sim.mmu.cells import MmuFigures, mmu_figures
 from mshare_bench.sim.placed_rows import add_places
@@ -98,6 +99,7 @@ class SimEngine:
             tlb_flushes=None if flushes is None else flushes.ordered,
             shootdowns=None if flushes is None else flushes.interrupts,
             basis=basis,
+            lock_wait_ns=self._lock_wait(cell, result, times),
             **_mmu_columns(mmu),
             **_columns(times),
         )
@@ -127,6 +129,18 @@ class SimEngine:
         found = [flushes_of(setting_of(point, self._geometry), cpus, self._geometry) for point, cpus in parts]
         counted = [one for one in found if one is not None]
         return sum(counted, Flushes()) if len(counted) == len(found) else None
+
+    def _lock_wait(self, cell: Cell, result: Account, times: Sequence[Timed]) -> float | None:
+        """What each process waits for locks while all touch; of placed cells it is not known which CPUs meet."""
+        costs = self._costs.get(cell.cost)
+        if costs is None or costs.get("lock_transfer") is None or cell.point.machines is not None:
+            return None
+        index = WORK_PHASES.index("touch")
+        touching = [(one.times[index], one.processes) for one in times]
+        known = [time.value * count for time, count in touching if time is not None]
+        whole = sum(known) if len(known) == len(touching) else None
+        faults = result.total("minor_faults")
+        return lock_wait(setting_of(cell.point, self._geometry), faults, whole, costs)
 
     def _basis(self, cell: Cell, result: Account) -> str:
         """What a row is worth: as little as its least certain part."""

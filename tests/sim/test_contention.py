@@ -4,16 +4,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mshare_bench.domain.cost import CostModel
 from mshare_bench.errors import ConfigError
+from mshare_bench.sim.accounting import setting_of
 from mshare_bench.sim.contention import (
     Station,
     concurrent_faults,
     fit_crowd,
+    lock_wait,
     mean_value_analysis,
     predict_crowd,
     shootdown_ns,
     stations_of,
 )
+from tests.sim.points import point
 
 TIMES = st.floats(1, 1e6)
 COUNTS = st.integers(1, 200)
@@ -96,3 +100,26 @@ def test_a_shootdown_costs_more_with_every_cpu_that_it_goes_to(cpus, base, each)
 def test_impossible_numbers_are_named(arguments, said):
     with pytest.raises(ConfigError, match=said):
         concurrent_faults(*arguments)
+
+
+def costs(cpus=8, **values):
+    rows = [{"name": name, "value": value, "unit": "ns", "source": "test"} for name, value in values.items()]
+    return CostModel.of({"name": "x", "costs": rows, "environment": {} if cpus is None else {"cpus": str(cpus)}})
+
+
+@pytest.mark.parametrize("mechanism", ["shared_mm", "mshare"])
+def test_processes_wait_where_faulters_share_a_lock(mechanism):
+    setting = setting_of(point(mechanism, 16, 1 << 20))
+    waits = [lock_wait(setting, 256, 256 * 500.0, costs(cpus, lock_transfer=60)) for cpus in (1, 2, 8, 16)]
+    assert waits[0] == 0
+    assert waits == sorted(waits) and waits[-1] > waits[1] > 0
+    most = 256 / 16 * (16 - 1) * 2 * 60  # everybody else in front, each time
+    assert waits[-1] <= most
+
+
+def test_waiting_is_null_where_it_is_not_modelled_or_not_known():
+    shared, own = (setting_of(point(name, 16, 1 << 20)) for name in ("shared_mm", "shmem"))
+    assert lock_wait(own, 4096, 1e6, costs(lock_transfer=60)) is None
+    assert lock_wait(shared, 256, 1e6, costs()) is None
+    assert lock_wait(shared, 256, 1e6, costs(None, lock_transfer=60)) is None
+    assert lock_wait(shared, 256, None, costs(lock_transfer=60)) is None
