@@ -30,8 +30,15 @@ class ModuleRegion(Backing):
 
     def held_bytes(self) -> int | None:
         """Bytes of data that the region holds: whole units, from the first touch in each on."""
-        data, _tables = struct.unpack("=QQ", fcntl.ioctl(self.fd, _USAGE, bytes(16)))
-        return int(data)
+        return self._usage()[0]
+
+    def held_table_bytes(self) -> int:
+        """Bytes of the PTE pages that all share."""
+        return self._usage()[1]
+
+    def _usage(self) -> tuple[int, int]:
+        data, tables = struct.unpack("=QQ", fcntl.ioctl(self.fd, _USAGE, bytes(16)))
+        return int(data), int(tables)
 
 
 def open_region(size: int, sharing: bool = True, device: str = DEVICE) -> ModuleRegion:
@@ -58,4 +65,4 @@ def open_region(size: int, sharing: bool = True, device: str = DEVICE) -> Module
     except OSError as error:
         os.close(fd)
         raise CapabilityError(f"mechanism.interface=module: a region of {size} bytes: {error.strerror}") from error
-    return ModuleRegion(fd=fd)
+    return ModuleRegion(fd=fd, mapped_only=True)

@@ -86,6 +86,8 @@ class Traits:
         Its data is in memory before anybody touches it, whatever `populate` says (a file's page cache).
     basis
         What the rows are: `exact`, `conditioned` or `hypothetical`.
+    retried
+        A child's first fault on what it inherits is tried twice, which the kernel counts as a major fault, not a minor one.
     accounted
         Where tables are shared at fork: whether the child's counters and references to pages are kept from the start.
     advices
@@ -108,6 +110,7 @@ class Traits:
     merged: int = 0
     resident: bool = False
     basis: Literal["exact", "conditioned", "hypothetical"] = "exact"
+    retried: bool = False
     accounted: bool = False
     advices: tuple[str, ...] = ()
     split_every: int = 0
@@ -130,6 +133,8 @@ class Backing:
         Bytes that a process must map to attach; 0: as many as the region has.
     data_fd
         File to write the data to beforehand without any mapping; -1: it is written through a mapping.
+    mapped_only
+        Whether `fd` can be mapped and nothing else (a device).
     """
 
     fd: int = -1
@@ -137,6 +142,11 @@ class Backing:
     offset: int = 0
     map_length: int = 0
     data_fd: int = -1
+    mapped_only: bool = False
+
+    def held_table_bytes(self) -> int:
+        """Bytes of page tables that are its own and no process's, where it can tell; 0 where tables are the processes'."""
+        return 0
 
     def held_bytes(self) -> int | None:
         """Bytes of data that it holds now; None where it can't tell."""

@@ -11,6 +11,7 @@ copy-on-write inside what is shared. Its rows are hypothetical.
 `interface=module` (`real/guest/module/`): a loadable module that shares PTE pages on stock kernels, for guests only
 (`host=guest`): what can be measured today. Leaf tables exist once; every process has its own PMD and PUD pages and takes one
 fault per 2 MiB, an ordinary minor fault. `sharing=off` is the same driver with tables of their own for everybody: the control.
+With `start=fork` a parent maps and touches, and its children attach what they inherit by faults of their own.
 
 `flush` says whose TLBs a change of a shared entry flushes (`sim/flushes.py` counts). `strict_permissions` says who may write; no
 figure of a row depends on that, but `sim/semantics/` shows what it means and `docs/semantics.md` tells.
@@ -51,6 +52,7 @@ class Mshare(Mechanism):
     )
     mapping: str = dataclasses.field(default="shared", metadata={"choices": ("shared", "private")})
     sharing: str = dataclasses.field(default="on", metadata={"choices": ("on", "off")})
+    start: str = dataclasses.field(default="attach", metadata={"choices": ("attach", "fork")})
     flush: Literal["all", "cpumask", "list"] = dataclasses.field(
         default="all", metadata={"choices": ("all", "cpumask", "list")}
     )
@@ -61,14 +63,20 @@ class Mshare(Mechanism):
             raise ConfigError(
                 f"mechanism.mapping=private: {self.interface} refuses MAP_PRIVATE; mechanism.interface=ideal models it"
             )
-        if self.sharing == "off" and self.interface != "module":
-            raise ConfigError(f"mechanism.sharing=off: a control of interface=module; {self.interface} has none")
+        for key, value, usual in (("sharing", self.sharing, "on"), ("start", self.start, "attach")):
+            if value != usual and self.interface != "module":
+                raise ConfigError(f"mechanism.{key}={value}: only interface=module has it, not {self.interface}")
 
     @property
     def traits(self) -> Traits:
         """One linking fault per 512 GiB window, or per 2 MiB with the flag; those of the module are minor faults."""
         if self.interface == "module":
-            return Traits(protectable=False)
+            forked = self.start == "fork"
+            return Traits(
+                protectable=False,
+                inherited="refault" if forked else None,
+                retried=forked and self.sharing == "on",
+            )
         return Traits(
             data="copy_on_write" if self.mapping == "private" else "shared",
             link=2 << 20 if self.interface == "flag" else SLOT,
@@ -135,7 +143,7 @@ class Mshare(Mechanism):
         if self.interface == "flag":
             return Recipe(flags=flags | MAP_SHARED_PT, needs="MAP_SHARED_PT")
         needs = "mshare_pte" if self.interface == "module" else ""
-        return Recipe(flags=flags, protectable=False, needs=needs)
+        return Recipe(flags=flags, protectable=False, needs=needs, inherited=self.start == "fork")
 
     def open(self, size: int, page: int) -> Backing:
         """A region of msharefs or of the module, or a memfd."""

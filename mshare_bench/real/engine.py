@@ -20,7 +20,8 @@ from mshare_bench.real.agent.protocol import Spawn
 from mshare_bench.real.cgroups import MemoryGroup, memory_cgroup
 from mshare_bench.real.guard import AGENT_BYTES, DEFAULT_RESERVE_BYTES, Need, guard
 from mshare_bench.real.knobs import Knob, More, knobs, knobs_set, nr_hugepages
-from mshare_bench.real.measure import Measurement, Times, measure, page_table_noise
+from mshare_bench.real.machine_wide import counts_pud_pages, page_table_noise
+from mshare_bench.real.measure import Measurement, Times, measure
 from mshare_bench.real.probes import require
 from mshare_bench.real.programs import Backed, cast, close_backings, open_backings, present_pages
 from mshare_bench.results.describe import cell_columns
@@ -29,7 +30,7 @@ from mshare_bench.results.schema import PHASES, TIMED_PHASES
 from mshare_bench.sim.accounting import Account, account, mechanism_of
 from mshare_bench.sim.tables import mappers
 
-__all__ = ["RealEngine", "RealOptions", "fill", "knobs_of", "resolve_arguments"]
+__all__ = ["RealEngine", "RealOptions", "fill", "knobs_of", "needs_of", "resolve_arguments"]
 
 _SPAWN = {"fork": Spawn.FORK, "clone_vm": Spawn.CLONE_VM, "thread": Spawn.THREAD}
 _QUANTILES = (0, 10, 50, 250, 500, 750, 950, 990, 1000)
@@ -67,6 +68,7 @@ class RealEngine:
         self._options = options or RealOptions()
         self._geometry = geometry
         self._noise: int | None = None
+        self._machine_wide = "PageTables"
 
     def run(self, cells: Sequence[Cell]) -> Iterator[Tables]:
         """Run every cell; one that can't run here is `skipped`, one that died `void`, each with its reason."""
@@ -102,11 +104,13 @@ class RealEngine:
         mechanism, expected = mechanism_of(point), account(point, self._geometry)
         self._guard(point)
         recipes = self._recipes(point, mechanism)
-        for needed in {recipe.needs for recipe in recipes} - {""}:
+        for needed in needs_of(point, self._geometry):
             require(needed)
         shared = not expected.traits.one_mm and self._shares_tables(point, mechanism)
         if shared and self._noise is None:
             self._noise = page_table_noise()
+            if counts_pud_pages() is False:
+                self._machine_wide = "PageTables, which leaves PUD pages out here"
         with knobs_set(knobs_of(point, recipes)), self._cgroup(point, expected) as group:
             backed = open_backings(point, mechanism, self._geometry)
             try:
@@ -156,10 +160,7 @@ class RealEngine:
             return []
 
     def _recipes(self, point: Point, mechanism: Mechanism) -> list[Recipe]:
-        from mshare_bench.domain.workload import placed_regions
-
-        placed = placed_regions(point.workload, point.offset, self._geometry)
-        return [mechanism.recipe(one, point.page) for one in placed]
+        return _recipes(point, mechanism, self._geometry)
 
     def _shares_tables(self, point: Point, mechanism: Mechanism) -> bool:
         from mshare_bench.domain.workload import placed_regions
@@ -184,7 +185,8 @@ class RealEngine:
             traits,
             _SPAWN[backed[0].recipe.spawn],
             one_by_one=windows or not there or shared or traits.one_mm,
-            system_wide=shared,
+            # What is inherited is there before any child is, and the machine's counter moves by all that a child is.
+            system_wide=shared and traits.inherited is None,
             cgroup=group.procs,
             oom_kills=group.oom_kills,
             parallel=self._options.parallel,
@@ -192,12 +194,17 @@ class RealEngine:
         )
 
     def _rows(self, cell: Cell, result: Measurement, traits: Traits, shared: bool, rows: Rows) -> None:
-        total = result.page_tables_bytes if shared else result.vm_pte_bytes
+        total: int | None = result.vm_pte_bytes
+        source = "VmPTE"
+        if shared and traits.inherited is None:
+            total, source = result.page_tables_bytes, self._machine_wide
+        elif shared:
+            total, source = result.vm_pte_bytes + result.held_table_bytes, "VmPTE, tables of the region"
         touch = result.phases["touch"]
         columns: dict[str, Any] = {
             "page_table_bytes": total,
-            "page_table_source": ("PageTables" if shared else "VmPTE") if total is not None else None,
-            "page_table_noise_bytes": self._noise if shared else 0,
+            "page_table_source": source if total is not None else None,
+            "page_table_noise_bytes": self._noise if source == self._machine_wide else 0,
             "data_bytes": result.data_bytes,
             "metadata_bytes": result.metadata_bytes,
             "minor_faults": int(touch.minor_faults.sum()) + result.parent_faults,
@@ -276,7 +283,7 @@ def fill(point: Point, backed: Sequence[Backed], all_files: bool) -> None:
         size, pages = one.placed.region.size, present_pages(point, one.placed.region.name)
         for backing in one.instances:
             fd = backing.data_fd if backing.data_fd >= 0 else backing.fd if all_files else -1
-            if fd < 0:
+            if fd < 0 or backing.mapped_only:
                 continue
             if pages is not None:
                 for page in pages:
@@ -318,6 +325,23 @@ def touched_pages(point: Point) -> int:
     groups = point.workload.groups
     cohorts = [cohort for group in groups for cohort in group.cohorts]
     return sum(cohort.processes * touch.touched.count for cohort in cohorts for touch in cohort.touches)
+
+
+def needs_of(point: Point, geometry: Geometry = X86_64) -> frozenset[str]:
+    """What only trying tells whether it is there (`Recipe.needs`), of all regions of a point.
+
+    Raises
+    ------
+    CapabilityError
+        When the mechanism can't be had for real.
+    """
+    return frozenset(recipe.needs for recipe in _recipes(point, mechanism_of(point), geometry)) - {""}
+
+
+def _recipes(point: Point, mechanism: Mechanism, geometry: Geometry) -> list[Recipe]:
+    from mshare_bench.domain.workload import placed_regions
+
+    return [mechanism.recipe(one, point.page) for one in placed_regions(point.workload, point.offset, geometry)]
 
 
 def knobs_of(point: Point, recipes: Sequence[Recipe]) -> dict[Knob, str | int | More]:

@@ -15,19 +15,17 @@ from mshare_bench.mechanisms.contract import Traits
 from mshare_bench.real.agent.protocol import Spawn
 from mshare_bench.real.counters.interrupts import tlb_shootdowns
 from mshare_bench.real.counters.ksm import RMAP_ITEM_BYTES, ksm_state, process_ksm_state
-from mshare_bench.real.counters.page_tables import settle
 from mshare_bench.real.counters.perf import PerfEvents, event_unavailable
 from mshare_bench.real.counters.smaps import mappings
 from mshare_bench.real.counters.tlb import TlbCounters, TlbReading
 from mshare_bench.real.counters.vmpte import vm_bytes
 from mshare_bench.real.launch import Binding, ProcessTree
+from mshare_bench.real.machine_wide import settled
 from mshare_bench.real.programs import Backed, Casting
 
-__all__ = ["Measurement", "Times", "measure", "page_table_noise", "wait_until_merged"]
+__all__ = ["Measurement", "Times", "measure", "wait_until_merged"]
 
 _QUIET_S = 0.05
-_NOISE_READINGS = 5
-_NOISE_AGENTS = 20
 _MERGE_SCANS = 3
 """Full scans after which everything equal is merged: one notes checksums, one fills the trees, one merges what came late."""
 
@@ -62,6 +60,8 @@ class Measurement:
         `VmPTE` over all address spaces after touch, less what they are without the regions.
     page_tables_bytes
         The same by the machine's `PageTables`; None where it was not asked for or can't be read.
+    held_table_bytes
+        Tables that the regions hold themselves after touch: no process's, so `VmPTE` lacks them.
     data_bytes, metadata_bytes
         The data in all its copies; what KSM keeps beside it. None where it was not read.
     parent_faults
@@ -84,6 +84,7 @@ class Measurement:
 
     vm_pte_bytes: int = 0
     page_tables_bytes: int | None = None
+    held_table_bytes: int = 0
     data_bytes: int | None = None
     metadata_bytes: int | None = None
     parent_faults: int = 0
@@ -156,9 +157,11 @@ def measure(
         if parent:
             result.parent_faults = int(tree.run_prefork()["minor_faults"].sum())
         result.phases["launch"] = _times(tree.launch()[:agents])
+        # Before the data is written: tables that all share stay when the populator has gone, and are part of what the cell costs.
+        all_before = settled() if system_wide else None
         tree.run("populate", agents, agents + 1, parallel=1)
         pids = [int(pid) for pid in (tree.pids[:agents] if spawn == Spawn.FORK else tree.pids[:1])]
-        before, all_before = _vm_pte(pids), _settled() if system_wide else None
+        before = _vm_pte(pids)
         result.phases["attach"] = _times(tree.run("attach", 0, agents))
         interrupts = _shootdowns()
         with _page_faults(pids if traits.link else []) as linked, tlb.counting():
@@ -169,9 +172,10 @@ def measure(
         result.tlb = tlb.read()
         if traits.merged:
             wait_until_merged(timeout)
-        after, all_after = _vm_pte(pids), _settled() if system_wide else None
+        after, all_after = _vm_pte(pids), settled() if system_wide else None
         if all_before is not None and all_after is not None:
             result.page_tables_bytes = all_after - all_before
+        result.held_table_bytes = sum(backing.held_table_bytes() for one in backed for backing in one.instances)
         # The populator is a child as well: it holds its share of what is inherited.
         heirs = [*parent, *map(int, tree.pids[agents:])] if parent else []
         _read_data(result, [*pids, *heirs], backed, traits)
@@ -196,29 +200,9 @@ def measure(
     return result
 
 
-def page_table_noise() -> int | None:
-    """What the machine's `PageTables` moves by itself: the widest of a few readings around empty cells, which map nothing."""
-    readings = []
-    for _ in range(_NOISE_READINGS):
-        with ProcessTree([{"attach": []}], _NOISE_AGENTS) as tree:
-            tree.launch()
-            before = _settled()
-            tree.run("attach")
-            time.sleep(_QUIET_S)
-            readings.append((before, _settled()))
-    known = [after - before for before, after in readings if before is not None and after is not None]
-    return max(abs(moved) for moved in known) if known else None
-
-
 def _shootdowns() -> int | None:
     counts = tlb_shootdowns()
     return None if counts is None else sum(counts)
-
-
-def _settled() -> int | None:
-    """`PageTables` once it stands still; None where its batches can't be folded in, since it may then lag by megabytes."""
-    reading = settle(timeout_s=2.0, quiet_s=_QUIET_S)
-    return reading.page_table_bytes if reading.refreshed else None
 
 
 @contextlib.contextmanager

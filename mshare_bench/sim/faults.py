@@ -57,6 +57,8 @@ def minor_faults(
             else:
                 faults += _each(one, extent, users, geometry, traits, populated)
         totals[one.placed.region.name] = faults
+    if traits.retried:
+        totals[mapped[0].placed.region.name] -= workload.processes - 1
     return totals
 
 

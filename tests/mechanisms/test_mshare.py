@@ -18,9 +18,10 @@ def test_a_private_mapping_is_refused(interface):
 
 
 @pytest.mark.parametrize("interface", ["msharefs", "flag", "ideal"])
-def test_only_the_module_has_a_control(interface):
-    with pytest.raises(ConfigError, match=f"sharing=off.*{interface} has none"):
-        Mshare(interface=interface, sharing="off")
+@pytest.mark.parametrize(("key", "value"), [("sharing", "off"), ("start", "fork")])
+def test_only_the_module_has_these(interface, key, value):
+    with pytest.raises(ConfigError, match=f"{key}={value}: only interface=module has it, not {interface}"):
+        Mshare(interface=interface, **{key: value})
 
 
 @pytest.mark.parametrize("key", ["region", "offset"])
@@ -52,3 +53,11 @@ def test_a_touch_fills_its_whole_unit():
     options = {"interface": "module"}
     found = account(make_point("mshare", 3, GIB, access="sparse", populate="first_touch", options=options))
     assert found.total("data_bytes") == GIB
+
+
+def test_a_childs_first_fault_is_no_minor_one():
+    options = {"interface": "module", "start": "fork"}
+    found = account(make_point("mshare", 10, 64 * MIB, options=options))
+    control = account(make_point("mshare", 10, 64 * MIB, options={**options, "sharing": "off"}))
+    assert found.total("minor_faults") == 10 * 32 - 9
+    assert control.total("minor_faults") == 10 * 32

@@ -53,6 +53,7 @@ mount -t cgroup2 cgroup2 /sys/fs/cgroup 2>/dev/null && echo +memory > /sys/fs/cg
 [ -d /sys/fs/mshare ] && mount -t msharefs msharefs /sys/fs/mshare
 mount -t debugfs debugfs /sys/kernel/debug 2>/dev/null
 ip link set lo up 2>/dev/null
+{module}
 {hook}
 {run}
 echo "the guest's engine ended with $?"
@@ -78,6 +79,8 @@ class Bed:
         A file or folder of the host that is copied to `EXTRA`; None for none.
     hook
         Shell line that runs in the guest, in that folder, before the engine starts (`insmod mine.ko`).
+    module
+        Our own module, loaded before that; None for none.
     """
 
     kernel: Path
@@ -87,6 +90,7 @@ class Bed:
     kvm: bool = False
     files: Path | None = None
     hook: str = ""
+    module: Path | None = None
 
 
 def find_bed(kernel: str | None = None, files: Path | None = None, hook: str = "") -> Bed:
@@ -293,6 +297,10 @@ def _fill(stream: BinaryIO, bed: Bed) -> None:
     hook = f"cd {EXTRA}\n{bed.hook}\ncd /\n" if bed.hook else ""
     if bed.files is not None:
         archive.tree(bed.files, EXTRA if bed.files.is_dir() else f"{EXTRA}/{bed.files.name}")
+    module = ""
+    if bed.module is not None:
+        archive.file(bed.module, f"/{bed.module.name}")
+        module = f"insmod /{bed.module.name}"
     run = f"{exports}{' '.join(bed.payload.command)} /dev/ttyS1 2>/dev/ttyS0"
-    archive.data("/init", _INIT.format(hook=hook, run=run).encode(), executable=True)
+    archive.data("/init", _INIT.format(module=module, hook=hook, run=run).encode(), executable=True)
     archive.close()

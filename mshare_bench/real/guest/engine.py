@@ -12,11 +12,13 @@ from mshare_bench.domain.cell import Cell, digest
 from mshare_bench.domain.ports import Estimate, Tables
 from mshare_bench.domain.topology import Machine
 from mshare_bench.domain.units import MIB, format_size
-from mshare_bench.errors import CellFailed, GuardError
-from mshare_bench.real.engine import RealEngine, RealOptions
+from mshare_bench.errors import CapabilityError, CellFailed, GuardError
+from mshare_bench.real.engine import RealEngine, RealOptions, needs_of
 from mshare_bench.real.environment import read_environment
 from mshare_bench.real.guard import read_host
 from mshare_bench.real.guest.bed import Bed, Guest, find_bed, kvm_works
+from mshare_bench.real.guest.kernel import image_release
+from mshare_bench.real.guest.module.build import MODULE, build_module
 from mshare_bench.real.guest.wire import cell_to_mapping, rows_from_columns
 from mshare_bench.results.describe import cell_columns
 from mshare_bench.results.rows import Rows
@@ -70,7 +72,7 @@ class GuestEngine:
         for cell in cells:
             try:
                 tables = self._run(cell)
-            except GuardError as error:
+            except (CapabilityError, GuardError) as error:
                 tables = _one_row(cell, "skipped", str(error))
             except CellFailed as error:
                 self.close()
@@ -94,6 +96,8 @@ class GuestEngine:
         return {**self.__dict__, "_guest": None, "_booted": ""}
 
     def _run(self, cell: Cell) -> Rows:
+        if MODULE in needs_of(cell.point):
+            self._load_module()
         guest = self._guest_of(cell.point.topology)
         seconds = _PHASES * self._options.timeout
         answer = guest.ask({"cell": cell_to_mapping(cell)}, seconds)
@@ -101,6 +105,13 @@ class GuestEngine:
             return _one_row(cell, "failed", answer["refused"])
         tables = answer["tables"] if self.prepare().kvm else untimed(answer["tables"])
         return self._stamp(guest, cell, tables)
+
+    def _load_module(self) -> None:
+        """From now on guests have the module; one that runs without it ends."""
+        bed = self.prepare()
+        if bed.module is None:
+            self._bed = dataclasses.replace(bed, module=build_module(image_release(bed.kernel)))
+            self.close()
 
     def _guest_of(self, topology: str) -> Guest:
         if self._guest is not None and self._booted == topology:

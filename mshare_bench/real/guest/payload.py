@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mshare_bench.errors import CapabilityError
-from mshare_bench.real.guest.kernel import cache_folder
+from mshare_bench.real.guest.debian import cache_folder
 
 __all__ = ["Payload", "find_payload", "loaded_files"]
 

@@ -407,6 +407,27 @@ static void signal_storm(void)
 	}
 }
 
+/* A process that had it mapped, and goes on without: the module can be unloaded. */
+static void former(void)
+{
+	int fd = region(2 * UNIT);
+	char *own = map(fd, 2 * UNIT);
+
+	touch(own, 2 * UNIT, PAGE, 1);
+	CHECK(munmap(own, 2 * UNIT) == 0);
+	close(fd);
+	for (int i = 0; i < 200; i++) {
+		char *more = mmap(NULL, UNIT, RW, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+		CHECK(more != MAP_FAILED);
+		touch(more, UNIT, PAGE, 1);
+		CHECK(munmap(more, UNIT) == 0);
+		usleep(20000);
+	}
+	printf("ok former\n");
+	_exit(0);
+}
+
 struct crowd {
 	int fd;
 	char *own;
@@ -589,6 +610,8 @@ int main(int count_of_arguments, char **arguments)
 		if (!pid) {
 			int found = 0;
 
+			if (!strcmp(arguments[i], "former"))
+				former();
 			if (!strncmp(arguments[i], "stress=", 7)) {
 				stress(atoi(arguments[i] + 7));
 				_exit(0);
@@ -609,6 +632,8 @@ int main(int count_of_arguments, char **arguments)
 			_exit(0);
 		}
 		waitpid(pid, &status, 0);
+		if (!strcmp(arguments[i], "former"))
+			continue; /* by now there is nothing left to ask */
 		if (!status)
 			settled();
 		printf("%s %s\n", status ? "FAILED" : "ok", arguments[i]);
