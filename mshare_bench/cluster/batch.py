@@ -11,7 +11,7 @@ from mshare_bench.results.rows import Rows
 
 __all__ = ["SIMULATED_BATCH", "batches", "failed", "run_batch"]
 
-SIMULATED_BATCH = 2048
+SIMULATED_BATCH = 8192
 """Simulated cells in a batch at most: large enough for vectorised work, small enough to be on disk soon."""
 
 

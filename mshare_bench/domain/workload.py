@@ -4,6 +4,7 @@ Processes that behave alike form a *cohort* and are counted, not repeated, so th
 distinct patterns and not with the processes.
 """
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -246,7 +247,7 @@ class WorkloadSpec:
         write_fraction = self.write_fraction if write_fraction is None else write_fraction
         if not 0 <= write_fraction <= 1:
             raise ConfigError(f"write_fraction={write_fraction}: must be between 0 and 1")
-        regions = _sized(self, region, sizes or {}, page)
+        regions = _sized(self.regions, self.name, region, tuple((sizes or {}).items()), page)
         request = WorkloadRequest(
             processes, {one.name: one for one in regions}, page, access or self.access, write_fraction, own
         )
@@ -274,37 +275,45 @@ class WorkloadRequest:
 
     def touch(self, region: str, access: AccessPattern | None = None, write_fraction: float | None = None) -> Touch:
         """Touch a region by a pattern; without one, by the workload's own pattern and share of writes."""
-        pattern = access or self.access
-        touched = pattern.pages(self.regions[region].size, self.page)
         share = self.write_fraction if write_fraction is None else write_fraction
-        return Touch.of(region, touched, share, seed=pattern.seed)
+        return _touch(region, self.regions[region].size, self.page, access or self.access, share)
 
 
-def _sized(spec: WorkloadSpec, total: int | None, sizes: Mapping[str, int], page: int) -> list[Region]:
+# A touch does not depend on how many processes there are: workloads of a sweep over them share it.
+@functools.lru_cache(maxsize=1 << 14)
+def _touch(region: str, size: int, page: int, pattern: AccessPattern, write_fraction: float) -> Touch:
+    return Touch.of(region, pattern.pages(size, page), write_fraction, seed=pattern.seed)
+
+
+@functools.lru_cache(maxsize=1 << 12)
+def _sized(
+    regions: tuple[Region, ...], workload: str, total: int | None, own: tuple[tuple[str, int], ...], page: int
+) -> tuple[Region, ...]:
+    sizes = dict(own)
     for name, size in sizes.items():
-        if name not in {region.name for region in spec.regions}:
-            have = ", ".join(region.name for region in spec.regions)
-            raise ConfigError(f"workload.regions.{name}.size={size}: {spec.name} has the regions {have}")
+        if name not in {region.name for region in regions}:
+            have = ", ".join(region.name for region in regions)
+            raise ConfigError(f"workload.regions.{name}.size={size}: {workload} has the regions {have}")
     if total is not None and total % page:
         raise ConfigError(f"region={total}: not a multiple of the page, {page} bytes")
-    if total is not None and total < page * len(spec.regions):
-        raise ConfigError(f"region={total}: {spec.name} has {len(spec.regions)} regions, a page is {page} bytes")
-    regions = list(spec.regions)
+    if total is not None and total < page * len(regions):
+        raise ConfigError(f"region={total}: {workload} has {len(regions)} regions, a page is {page} bytes")
+    sized = list(regions)
     if total is not None:
-        whole = sum(region.size for region in regions)
-        unit, rest = _unit(regions, total, page), total
-        for index, region in enumerate(regions[1:], 1):
+        whole = sum(region.size for region in sized)
+        unit, rest = _unit(sized, total, page), total
+        for index, region in enumerate(sized[1:], 1):
             size = max(unit, region.size * total // whole // unit * unit)
-            regions[index] = replace(region, size=size)
+            sized[index] = replace(region, size=size)
             rest -= size
-        regions[0] = replace(regions[0], size=rest)  # what rounding leaves goes to the first
-    for index, region in enumerate(regions):
+        sized[0] = replace(sized[0], size=rest)  # what rounding leaves goes to the first
+    for index, region in enumerate(sized):
         size = sizes.get(region.name, region.size)
         if size < page or size % page:
             raise ConfigError(f"workload.regions.{region.name}.size={size}: not a positive multiple of {page} bytes")
         if size != region.size:
-            regions[index] = replace(region, size=size)
-    return regions
+            sized[index] = replace(region, size=size)
+    return tuple(sized)
 
 
 def _unit(regions: Sequence[Region], total: int, page: int) -> int:

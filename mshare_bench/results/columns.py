@@ -3,14 +3,14 @@
 `pa.array`, `pa.scalar` and `to_numpy` import pandas on first use where it is installed (1 to 2 s); the ways below do not.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-__all__ = ["codes", "column", "empty", "indices", "known", "numbers", "strings"]
+__all__ = ["codes", "column", "empty", "indices", "known", "numbers", "repeated", "strings"]
 
 _NUMPY = {pa.int64(): np.int64, pa.float64(): np.float64}
 
@@ -30,6 +30,22 @@ def column(values: Iterable[Any], kind: pa.DataType) -> pa.Array:
     else:
         data = np.fromiter(items, _NUMPY[kind], len(items))
     return _filled(data, ~missing, kind, len(items))
+
+
+def repeated(parts: Sequence[tuple[int, Any]], kind: pa.DataType) -> pa.Array:
+    """Make a column of numbers from (rows, an array with a number for each, or one number or None for all); NaN is null."""
+    length = sum(count for count, _ in parts)
+    data, valid = np.zeros(length, _NUMPY[kind]), np.zeros(length, np.bool_)
+    at = 0
+    for count, part in parts:
+        if part is not None:
+            data[at : at + count] = part
+            valid[at : at + count] = True
+        at += count
+    if kind == pa.float64():
+        missing = np.isnan(data)
+        data[missing], valid[missing] = 0.0, False
+    return _filled(data, valid, kind, length)
 
 
 def empty(schema: pa.Schema) -> pa.Table:

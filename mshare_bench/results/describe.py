@@ -1,12 +1,14 @@
 """The columns that say what a cell is: the same for every engine, so that rows of one point pair up."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
+
+import numpy as np
 
 from mshare_bench.domain.cell import Cell
 
-__all__ = ["cell_columns", "coordinate_columns"]
+__all__ = ["alike_columns", "cell_columns", "coordinate_columns"]
 
 
 def coordinate_columns(cell: Cell) -> dict[str, Any]:
@@ -42,6 +44,18 @@ def cell_columns(cell: Cell, status: str = "ok", error: str | None = None) -> di
     """All columns of `cells` that are known without a measurement: coordinates, keys and status."""
     keys = {"cell": cell.digest, "repeat": cell.repeat, "status": status, "error": error}
     return {**keys, **coordinate_columns(cell)}
+
+
+def alike_columns(cells: Sequence[Cell]) -> dict[str, Any]:
+    """The same for cells that were run and differ in their numbers of processes and repeats only: lists and arrays there."""
+    columns = cell_columns(cells[0])
+    if len(cells) > 1:
+        columns["cell"] = [cell.digest for cell in cells]
+        columns["point"] = [cell.point.digest for cell in cells]
+        columns["baseline_point"] = [cell.point.baseline_digest for cell in cells]
+        columns["repeat"] = np.array([cell.repeat for cell in cells], np.int64)
+        columns["processes"] = np.array([cell.point.workload.processes for cell in cells], np.int64)
+    return columns
 
 
 def _json(values: Mapping[str, Any]) -> str:

@@ -12,16 +12,16 @@ __all__ = ["Rows"]
 
 
 class Rows:
-    """Rows of every table of the contract, gathered column by column.
+    """Rows of every table of the contract, gathered in blocks and made into columns at the end.
 
-    `rows.add("cells", cell=..., ...)` appends one; a column that is left out is null.
+    `rows.add("cells", cell=..., ...)` appends one; a column that is left out, or NaN, is null.
     """
 
-    __slots__ = ("_columns", "_counts")
+    __slots__ = ("_blocks", "_names")
 
     def __init__(self) -> None:
-        self._columns: dict[str, dict[str, list[Any]]] = {}
-        self._counts: dict[str, int] = {}
+        self._blocks: dict[str, list[tuple[int, dict[str, Any]]]] = {}
+        self._names: dict[str, frozenset[str]] = {}
 
     def add(self, table: str, /, **values: Any) -> None:
         """Append a row.
@@ -31,35 +31,54 @@ class Rows:
         KeyError
             For a column that the contract does not have.
         """
-        columns = self._columns.get(table)
-        if columns is None:
-            columns = self._columns[table] = {name: [] for name in field_names(table)}
-        for name in values:
-            if name not in columns:
-                raise KeyError(f"{table}.{name} is not in the results contract")
-        for name, values_so_far in columns.items():
-            values_so_far.append(values.get(name))
-        self._counts[table] = self._counts.get(table, 0) + 1
+        self.extend(table, 1, **values)
+
+    def extend(self, table: str, count: int, /, **values: Any) -> None:
+        """Append so many rows at once.
+
+        Parameters
+        ----------
+        values
+            Of every column one value for all of these rows, or a list (strings) or an array (numbers) with one for each.
+
+        Raises
+        ------
+        KeyError
+            For a column that the contract does not have.
+        """
+        if table not in self._blocks:
+            self._names[table] = frozenset(field_names(table))
+            self._blocks[table] = []
+        if not self._names[table].issuperset(values):
+            unknown = next(name for name in values if name not in self._names[table])
+            raise KeyError(f"{table}.{unknown} is not in the results contract")
+        self._blocks[table].append((count, values))
 
     def count(self, table: str) -> int:
         """Rows of a table so far."""
-        return self._counts.get(table, 0)
+        return sum(count for count, _ in self._blocks.get(table, ()))
+
+    def fill(self, table: str, /, **values: Any) -> None:
+        """Set columns of all rows of a table so far to one value each."""
+        for _, block in self._blocks.get(table, ()):
+            block.update(values)
 
     def columns(self) -> dict[str, dict[str, list[Any]]]:
         """Every table that has rows, by name, as plain lists by column."""
-        return self._columns
+        return {
+            table: {name: _listed(_parts(blocks, name)) for name in field_names(table)}
+            for table, blocks in self._blocks.items()
+        }
 
     def tables(self) -> dict[str, "pa.Table"]:
         """Every table that has rows, by name, with the contract's schema."""
         import pyarrow as pa
 
-        from mshare_bench.results.columns import column
-
         return {
             name: pa.Table.from_arrays(
-                [column(columns[field.name], field.type) for field in schema(name)], schema=schema(name)
+                [_column(_parts(blocks, field.name), field.type) for field in schema(name)], schema=schema(name)
             )
-            for name, columns in self._columns.items()
+            for name, blocks in self._blocks.items()
         }
 
     @staticmethod
@@ -72,3 +91,24 @@ class Rows:
             for name in TABLES
             if any(name in part for part in parts)
         }
+
+
+def _parts(blocks: list[tuple[int, dict[str, Any]]], name: str) -> list[tuple[int, Any]]:
+    return [(count, values.get(name)) for count, values in blocks]
+
+
+def _listed(parts: list[tuple[int, Any]]) -> list[Any]:
+    items: list[Any] = []
+    for count, part in parts:
+        if hasattr(part, "tolist"):
+            part = part.tolist()
+        items.extend(part if isinstance(part, list) else [part] * count)
+    return items
+
+
+def _column(parts: list[tuple[int, Any]], kind: "pa.DataType") -> "pa.Array":
+    from mshare_bench.results.columns import column, repeated
+
+    if str(kind) in ("int64", "double") and any(count > 1 or hasattr(part, "tolist") for count, part in parts):
+        return repeated(parts, kind)
+    return column(_listed(parts), kind)

@@ -3,6 +3,8 @@
 import functools
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from mshare_bench.domain.cell import Point
 from mshare_bench.domain.geometry import X86_64, Geometry
 from mshare_bench.domain.union import union_spans
@@ -14,7 +16,7 @@ from mshare_bench.sim.inherited import inherited_account
 from mshare_bench.sim.result import Account, RegionAccount
 from mshare_bench.sim.tables import Mapped, address_space, clip, cohorts, count_tables, links, mappers, union_of
 
-__all__ = ["Account", "Setting", "account", "mechanism_of", "private_bytes", "setting_of"]
+__all__ = ["Account", "Setting", "account", "account_of", "mechanism_of", "private_bytes", "setting_of"]
 
 
 @functools.lru_cache(maxsize=1024)
@@ -78,7 +80,11 @@ def account(point: Point, geometry: Geometry = X86_64) -> Account:
     ConfigError
         When the mechanism can't map a region of the workload as asked.
     """
-    setting = setting_of(point, geometry)
+    return account_of(setting_of(point, geometry), geometry)
+
+
+def account_of(setting: Setting, geometry: Geometry = X86_64) -> Account:
+    """Count everything that a point costs which `setting_of` has made ready."""
     traits, workload, regions, populated = setting.traits, setting.workload, setting.mapped, setting.populated
     if traits.inherited in ("copied", "shared"):
         return inherited_account(workload, regions, geometry, traits)
@@ -96,7 +102,7 @@ def account(point: Point, geometry: Geometry = X86_64) -> Account:
                 one.placed.region.size * one.placed.region.instances,
                 mappers(workload, name),
                 tables[name],
-                _data_bytes(workload, one, geometry, traits, point.whole or traits.resident),
+                _data_bytes(workload, one, geometry, traits, setting.whole),
                 traits.metadata_per_page * _touched_pages(workload, name) if traits.metadata_per_page else 0,
                 faults[name],
                 linking.get(name, 0),
@@ -170,7 +176,8 @@ def _data_bytes(workload: Workload, one: Mapped, geometry: Geometry, traits: Tra
     if traits.merged:
         copies = -(-mappers(workload, region.name) // traits.merged)
         distinct = union_spans(union_of(workload, region.name, "touched"), 0, 1).count
-        return min(private, distinct * copies * geometry.page)
+        fewest: int = np.minimum(private, distinct * copies * geometry.page)[()]
+        return fewest
     if traits.data == "private":
         return private
     if whole:

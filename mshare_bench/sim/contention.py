@@ -194,15 +194,15 @@ def _rate(crowd: Crowd, count: int, cpus: int) -> float:
     return concurrent_faults(count, cpus, crowd.work_ns, station, crowd.drag).per_second
 
 
-def lock_wait(setting: Setting, faults: int, touch_ns: float | None, costs: CostModel) -> float | None:
+def lock_wait(setting: Setting, processes: int, faults: int, touch_ns: float | None, costs: CostModel) -> float | None:
     """Say how long each process waits for the locks that faulters share while all touch, in ns.
 
     Parameters
     ----------
     setting
         The point, as `mshare_bench.sim.accounting.setting_of` prepares it.
-    faults
-        Of all processes.
+    processes, faults
+        How many processes there are, and the faults of all of them.
     touch_ns
         Time in which all processes together touch, without waiting; None where it is not known.
     costs
@@ -216,7 +216,7 @@ def lock_wait(setting: Setting, faults: int, touch_ns: float | None, costs: Cost
     """
     shared = any(Level.PUD in extent.shared for one in setting.mapped for extent in one.extents)
     sharing: Sharing = "one_mm" if setting.traits.one_mm else "mshare" if setting.traits.link and shared else "own"
-    transfer, cpus, processes = costs.get("lock_transfer"), costs.environment.get("cpus"), setting.workload.processes
+    transfer, cpus = costs.get("lock_transfer"), costs.environment.get("cpus")
     if sharing == "own" or transfer is None or cpus is None or touch_ns is None or not faults:
         return None
     rate = concurrent_faults(processes, int(cpus), touch_ns / faults, stations_of(sharing, transfer.value))

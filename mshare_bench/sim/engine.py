@@ -3,21 +3,24 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from mshare_bench.domain.cell import Cell
 from mshare_bench.domain.cost import CostModel
 from mshare_bench.domain.geometry import X86_64, Geometry
 from mshare_bench.domain.ports import Estimate, Tables
 from mshare_bench.domain.workload import ProcessGroup
 from mshare_bench.errors import ConfigError, MshareBenchError
-from mshare_bench.results.describe import cell_columns
+from mshare_bench.results.describe import alike_columns, cell_columns
 from mshare_bench.results.rows import Rows
 from mshare_bench.results.schema import PHASES
-from mshare_bench.sim.accounting import Account, account, mechanism_of, setting_of
+from mshare_bench.sim.accounting import Account, Setting, account, account_of, mechanism_of, setting_of
+from mshare_bench.sim.alike import Alike, group_alike
 from mshare_bench.sim.contention import lock_wait
 from mshare_bench.sim.flushes import Flushes, flushes_of
 from mshare_bench.sim.mmu.cells import MmuFigures, mmu_figures
 from mshare_bench.sim.placed_rows import add_places
-from mshare_bench.sim.time import Timed, median_times, prices_of, spread, timed
+from mshare_bench.sim.time import Timed, median_times, prices_of, spreads, timed
 from mshare_bench.sim.work import WORK_PHASES, shares_of
 
 if TYPE_CHECKING:
@@ -25,8 +28,8 @@ if TYPE_CHECKING:
 
 __all__ = ["SimEngine"]
 
-_BATCH = 512
-_SECONDS_PER_CELL = 0.0003
+_BATCH = 8192
+_SECONDS_PER_CELL = 0.0001
 
 
 class SimEngine:
@@ -50,8 +53,8 @@ class SimEngine:
         """Predict every cell; tables come in batches. A cell that the mechanism can't do becomes a `skipped` row."""
         for start in range(0, len(cells), _BATCH):
             rows = Rows()
-            for cell in cells[start : start + _BATCH]:
-                self._cell(cell, rows)
+            for alike in group_alike(cells[start : start + _BATCH]):
+                self._alike(alike, rows)
             yield rows.tables()
 
     def estimate(self, cell: Cell) -> Estimate:
@@ -61,30 +64,33 @@ class SimEngine:
         except MshareBenchError:
             return Estimate(0.0, 0, 0)
 
-    def _cell(self, cell: Cell, rows: Rows) -> None:
-        places, remote = None, None
+    def _alike(self, alike: Alike, rows: Rows) -> None:
+        point, cell = alike.point, alike.cells[0]
+        places, remote, waits = None, None, None
         try:
-            if cell.point.machines is None:
-                result = account(cell.point, self._geometry)
-                times = self._timed(cell)
+            if point.machines is None:
+                setting = setting_of(point, self._geometry)
+                result, times = account_of(setting, self._geometry), self._timed(cell, setting)
+                flushes, waits = self._flushes(cell, setting), self._lock_wait(cell, setting, result, times)
             else:
                 from mshare_bench.sim.places import places_of
                 from mshare_bench.sim.remote import remote_walk_fraction
 
-                places = places_of(cell.point, self._geometry)
+                places = places_of(point, self._geometry)
                 result, remote = places.account, remote_walk_fraction(places, self._geometry)
-                times = self._timed(cell, places)
+                times, flushes = self._timed(cell, places), self._placed_flushes(places)
             mmu = mmu_figures(cell, self._geometry, remote)
-            flushes = self._flushes(cell, places)
         except MshareBenchError as error:
-            rows.add("cells", **cell_columns(cell, "skipped", str(error)))
+            for one in alike.cells:
+                rows.add("cells", **cell_columns(one, "skipped", str(error)))
             return
         tables, page = result.tables, result.page
         basis = self._basis(cell, result)
         basis += "+sampled" * (mmu is not None and mmu.sampled) + "+extrapolated" * cell.extrapolated
-        rows.add(
+        rows.extend(
             "cells",
-            **cell_columns(cell),
+            len(alike.cells),
+            **alike_columns(alike.cells),
             page_table_bytes=tables.pages * page,
             pte_table_bytes=tables.pte * page,
             pmd_table_bytes=tables.pmd * page,
@@ -99,48 +105,54 @@ class SimEngine:
             tlb_flushes=None if flushes is None else flushes.ordered,
             shootdowns=None if flushes is None else flushes.interrupts,
             basis=basis,
-            lock_wait_ns=self._lock_wait(cell, result, times),
+            lock_wait_ns=waits,  # of placed cells it is not known which CPUs meet
             **_mmu_columns(mmu),
             **_columns(times),
         )
-        self._long_tables(cell, result, times, rows, places)
+        self._long_tables(alike, result, times, rows, places)
 
-    def _timed(self, cell: Cell, places: "Places | None" = None) -> list[Timed]:
+    def _timed(self, cell: Cell, what: "Setting | Places") -> list[Timed]:
         """Times of all processes; none where the cell names no profile."""
         if not cell.cost:
             return []
         if cell.cost not in self._prices:
             raise ConfigError(f"cost={cell.cost}: the engine was given no profile of that name")
-        if places is not None:
-            from mshare_bench.sim.remote import placed_times
+        if isinstance(what, Setting):
+            return timed(shares_of(what, self._geometry), self._prices[cell.cost])
+        from mshare_bench.sim.remote import placed_times
 
-            return placed_times(places, self._prices[cell.cost], self._geometry)
-        shares = shares_of(setting_of(cell.point, self._geometry), self._geometry)
-        return timed(shares, self._prices[cell.cost])
+        return placed_times(what, self._prices[cell.cost], self._geometry)
 
-    def _flushes(self, cell: Cell, places: "Places | None" = None) -> Flushes | None:
-        """Flushes on every machine; how many CPUs one has is told by the topology, or by the cost profile."""
-        if places is None:
-            known = self._costs[cell.cost].environment.get("cpus") if cell.cost else None
-            parts = [(cell.point, None if known is None else int(known))]
-        else:
-            machine = places.problem.topology.machine
-            parts = [(part.point, sum(len(node.cpus) for node in machine(part.machine).nodes)) for part in places.parts]
+    def _flushes(self, cell: Cell, setting: Setting) -> Flushes | None:
+        """Flushes on one machine, whose number of CPUs the cost profile tells."""
+        known = self._costs[cell.cost].environment.get("cpus") if cell.cost else None
+        return flushes_of(setting, None if known is None else int(known), self._geometry)
+
+    def _placed_flushes(self, places: "Places") -> Flushes | None:
+        """Flushes on every machine of a topology."""
+        machine = places.problem.topology.machine
+        parts = [(part.point, sum(len(node.cpus) for node in machine(part.machine).nodes)) for part in places.parts]
         found = [flushes_of(setting_of(point, self._geometry), cpus, self._geometry) for point, cpus in parts]
         counted = [one for one in found if one is not None]
         return sum(counted, Flushes()) if len(counted) == len(found) else None
 
-    def _lock_wait(self, cell: Cell, result: Account, times: Sequence[Timed]) -> float | None:
-        """What each process waits for locks while all touch; of placed cells it is not known which CPUs meet."""
+    def _lock_wait(self, cell: Cell, setting: Setting, result: Account, times: Sequence[Timed]) -> Any:
+        """What each process waits for locks while all touch, of every cell that is computed."""
         costs = self._costs.get(cell.cost)
-        if costs is None or costs.get("lock_transfer") is None or cell.point.machines is not None:
+        if costs is None or costs.get("lock_transfer") is None:
             return None
         index = WORK_PHASES.index("touch")
         touching = [(one.times[index], one.processes) for one in times]
         known = [time.value * count for time, count in touching if time is not None]
-        whole = sum(known) if len(known) == len(touching) else None
-        faults = result.total("minor_faults")
-        return lock_wait(setting_of(cell.point, self._geometry), faults, whole, costs)
+        if len(known) < len(touching):
+            return None
+        # The model of a queue is no arithmetic on arrays: cells are taken one by one.
+        each = np.broadcast_arrays(setting.workload.processes, result.total("minor_faults"), sum(known))
+        waits = [
+            lock_wait(setting, int(processes), int(faults), float(whole), costs)
+            for processes, faults, whole in zip(*(one.ravel() for one in each), strict=True)
+        ]
+        return np.array(waits, np.float64)  # NaN for None
 
     def _basis(self, cell: Cell, result: Account) -> str:
         """What a row is worth: as little as its least certain part."""
@@ -151,13 +163,15 @@ class SimEngine:
         return "published" if cell.point.machines is not None and basis == "calibrated" else basis
 
     def _long_tables(
-        self, cell: Cell, result: Account, times: list[Timed], rows: Rows, places: "Places | None" = None
+        self, alike: Alike, result: Account, times: list[Timed], rows: Rows, places: "Places | None" = None
     ) -> None:
-        key = {"cell": cell.digest, "repeat": cell.repeat}
-        backing = mechanism_of(cell.point).name
+        cells, groups = alike.cells, alike.point.workload.groups
+        key = _key(cells)
+        backing = mechanism_of(alike.point).name
         for one in result.regions:
-            rows.add(
+            rows.extend(
                 "regions",
+                len(cells),
                 **key,
                 region=one.name,
                 backing=backing,
@@ -174,11 +188,21 @@ class SimEngine:
         if places is not None:
             add_places(key, places, rows)
         else:
-            for group in cell.point.workload.groups:
+            for group in groups:
                 who = {"group": group.name, "role": group.role, "processes": group.processes}
-                rows.add("groups", **key, **who, machine=cell.machine)
+                rows.extend("groups", len(cells), **key, **who, machine=cells[0].machine)
         if times:
-            _phases(key, cell.point.workload.groups, times, result, rows)
+            _phases(cells, groups, times, result, rows)
+
+
+def _key(cells: Sequence[Cell]) -> dict[str, Any]:
+    """Columns that say which cell a row of a long table belongs to."""
+    if len(cells) == 1:
+        return {"cell": cells[0].digest, "repeat": cells[0].repeat}
+    return {
+        "cell": [cell.digest for cell in cells],
+        "repeat": np.array([cell.repeat for cell in cells], np.int64),
+    }
 
 
 def _mmu_columns(figures: MmuFigures | None) -> dict[str, float]:
@@ -198,27 +222,29 @@ def _columns(times: Sequence[Timed]) -> dict[str, float]:
 
 
 def _phases(
-    key: Mapping[str, Any], groups: Sequence[ProcessGroup], times: Sequence[Timed], result: Account, rows: Rows
+    cells: Sequence[Cell], groups: Sequence[ProcessGroup], times: Sequence[Timed], result: Account, rows: Rows
 ) -> None:
     """Rows of every group and phase; the faults of a group are known where it is alone."""
+    key = _key(cells)
     for number, group in enumerate(groups):
-        own = [one for one in times if one.group == group.name]
-        for phase in WORK_PHASES:
-            found = spread(own, phase)
-            if found is None:
-                continue
-            touched = phase == "touch"
-            rows.add(
+        found = spreads([one for one in times if one.group == group.name])
+        known: dict[str, Any] = {}
+        if number == 0:
+            known["page_table_bytes"] = result.page_table_bytes
+        if len(groups) == 1:
+            known["minor_faults"] = result.total("minor_faults")
+        for phase, one in found.items():
+            rows.extend(
                 "phases",
+                len(cells),
                 **key,
                 group=group.name,
                 phase=phase,
                 order=PHASES.index(phase),
-                p50_ns=found.p50,
-                p95_ns=found.p95,
-                p99_ns=found.p99,
-                max_ns=found.max,
-                sum_ns=found.sum,
-                page_table_bytes=result.page_table_bytes if touched and number == 0 else None,
-                minor_faults=result.total("minor_faults") if touched and len(groups) == 1 else None,
+                p50_ns=one.p50,
+                p95_ns=one.p95,
+                p99_ns=one.p99,
+                max_ns=one.max,
+                sum_ns=one.sum,
+                **(known if phase == "touch" else {}),
             )

@@ -155,7 +155,7 @@ def _windows(
         return total
     # The first fault of the mapping reaches `window` pages on from its start, but not past its PTE table.
     reach = min(window, (origin // table + 1) * table - origin)
-    for index in range(processes if not stride else min(processes, 2 * window // stride + 1)):
+    for index in range(min(processes, 2 * window // stride + 1) if stride else 1):
         own = read.shift(stride * index) if stride else read
         head = own.clip(0, 2 * window - phase).pages()
         first, second = head[head < window - phase], head[head >= window - phase]

@@ -9,8 +9,11 @@ The k-th process runs on the k-th CPU, from the start again where there are more
 `mshare_bench.sim.semantics`, and the two are held against one another.
 """
 
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+
+import numpy as np
 
 from mshare_bench.domain.geometry import X86_64, Geometry, Level
 from mshare_bench.domain.pages import PageSet
@@ -30,10 +33,14 @@ class Flushes:
     interrupts: int | None = 0
 
     def __add__(self, other: "Flushes") -> "Flushes":
-        unknown = self.interrupts is None or other.interrupts is None
-        return Flushes(
-            self.ordered + other.ordered, None if unknown else (self.interrupts or 0) + (other.interrupts or 0)
-        )
+        ordered = self.ordered + other.ordered
+        if self.interrupts is None or other.interrupts is None:
+            return Flushes(ordered, None)
+        return Flushes(ordered, self.interrupts + other.interrupts)
+
+    def times(self, number: int) -> "Flushes":
+        """So many of the same."""
+        return Flushes(self.ordered * number, None if self.interrupts is None else self.interrupts * number)
 
 
 def flushes_of(setting: Setting, cpus: int | None, geometry: Geometry = X86_64) -> Flushes | None:
@@ -71,12 +78,12 @@ _Users = list[tuple[Cohort, Touch]]
 def _region(one: Mapped, users: _Users, traits: Traits, cpus: int | None, geometry: Geometry) -> Iterator[Flushes]:
     users = [(cohort, touch) for cohort, touch in users if touch.touched.count]
     processes = sum(cohort.processes for cohort, _ in users)
-    if not processes:
+    if not np.any(processes):
         return
     if traits.one_mm:
         # One process protects and unmaps for all.
         calls = 1 + any(_writable(touch, traits).count for _, touch in users)
-        yield Flushes(calls, None if cpus is None else calls * (min(processes, cpus) - 1))
+        yield Flushes(calls, None if cpus is None else calls * (np.minimum(processes, cpus)[()] - 1))
         return
     yield Flushes(processes)  # each unmaps what is its own, if only a link
     if not traits.protectable:
@@ -88,8 +95,8 @@ def _region(one: Mapped, users: _Users, traits: Traits, cpus: int | None, geomet
     if not traits.link:
         yield from _kernels_own(one, users, traits, geometry)
     elif any(_lose_rights(touch, common, traits, geometry) for _, touch in users):
-        for sharers in _sharers(users, one.placed.region.instances):
-            yield _domain(sharers, traits.flush, cpus)
+        for sharers, instances in _sharers(users, one.placed.region.instances):
+            yield _domain(sharers, traits.flush, cpus).times(instances)
 
 
 def _writable(touch: Touch, traits: Traits) -> PageSet:
@@ -105,12 +112,17 @@ def _lose_rights(touch: Touch, extents: Sequence[Extent], traits: Traits, geomet
     return any(clip(_writable(touch, traits), extent, geometry).count for extent in extents)
 
 
-def _sharers(users: _Users, instances: int) -> list[int]:
-    """How many processes share each instance of a region; instances without any are left out."""
+def _sharers(users: _Users, instances: int) -> list[tuple[int, int]]:
+    """How many processes share an instance of a region, and of how many instances that is true; without those of none."""
+    if instances == 1:
+        return [(sum(cohort.processes for cohort, _ in users), 1)]
+    # A cohort whose processes do not go round evenly has one more on the first instances, as many as are left over.
+    starts = sorted({0, *(cohort.processes % instances for cohort, _ in users)})
     counts = [
-        sum((cohort.processes - number - 1) // instances + 1 for cohort, _ in users) for number in range(instances)
+        (sum((cohort.processes - start - 1) // instances + 1 for cohort, _ in users), stop - start)
+        for start, stop in itertools.pairwise([*starts, instances])
     ]
-    return [count for count in counts if count]
+    return [(sharers, times) for sharers, times in counts if sharers]
 
 
 def _domain(sharers: int, design: str, cpus: int | None) -> Flushes:
@@ -120,7 +132,7 @@ def _domain(sharers: int, design: str, cpus: int | None) -> Flushes:
         return Flushes(ordered, None)
     reached = {
         "all": cpus - 1,
-        "cpumask": min(sharers, cpus) - 1,
+        "cpumask": np.minimum(sharers, cpus)[()] - 1,
         "list": sharers - -(-sharers // cpus),  # all but those on the CPU that orders
     }
     return Flushes(ordered, reached[design])

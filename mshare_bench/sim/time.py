@@ -3,15 +3,21 @@
 A time is a sum of counts times unit costs; a page costs more once what is walked over does not fit into the caches (`Far`), which
 bends a series where the real one bends. Its interval takes every cost at its lower and at its upper end. A phase that needs a
 cost which the profile does not have has no time.
+
+Numbers of processes may be arrays, of cells that differ in nothing else (`mshare_bench.sim.alike`); times are arrays then.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from mshare_bench.domain.cost import CostModel
 from mshare_bench.sim.work import WORK_PHASES, Far, Share, Work
 
-__all__ = ["Prices", "Spread", "Time", "Timed", "far_share", "median_times", "prices_of", "spread", "time_of", "timed"]
+__all__ = ["Prices", "Spread", "Time", "Timed", "far_share", "median_times", "prices_of", "spreads", "time_of", "timed"]
 
 Prices = Mapping[str, tuple[float, float, float]]
 """Value, lower and upper end of every unit cost that a profile has."""
@@ -52,16 +58,19 @@ def prices_of(model: CostModel) -> Prices:
     return {name: (one.value, one.low, one.high) for name, one in model.costs.items() if one is not None}
 
 
-def far_share(far: Far, processes: int, cache_bytes: float) -> float:
+def far_share(far: Far, processes: Any, cache_bytes: float) -> Any:
     """Share of the pages whose lines are gone when they are wanted again.
 
     What fits into the caches stays there; of a larger footprint that is walked over again and again, as much as the caches hold.
     """
     footprint = far.footprint + far.everyone * processes
+    if isinstance(footprint, np.ndarray):
+        walked = footprint > 0
+        return np.where(walked, np.maximum(0.0, 1.0 - cache_bytes / np.where(walked, footprint, 1.0)), 0.0)
     return max(0.0, 1.0 - cache_bytes / footprint) if footprint else 0.0
 
 
-def time_of(work: Work, prices: Prices, processes: int) -> Time | None:
+def time_of(work: Work, prices: Prices, processes: Any) -> Time | None:
     """Price the work of one process in one phase, as one of so many; None where a cost is missing."""
     value = low = high = 0.0
     for name, count in work.counts:
@@ -77,9 +86,9 @@ def time_of(work: Work, prices: Prices, processes: int) -> Time | None:
             if price is None:
                 continue  # a profile from published figures has one cost per page, wherever it lies
             count = far.pages * far_share(far, processes, cache[0])
-            value += count * price[0]
-            low += count * price[1]
-            high += count * price[2]
+            value = value + count * price[0]
+            low = low + count * price[1]
+            high = high + count * price[2]
     return Time(value, low, high)
 
 
@@ -102,55 +111,63 @@ def timed(shares: Sequence[Share], prices: Prices) -> list[Timed]:
 
 def median_times(rows: Sequence[Timed]) -> dict[str, Time]:
     """Median time per process of every phase that has times, over the processes that take part in it."""
+    if not rows:
+        return {}
     if len(rows) == 1:
         return {phase: time for phase, time in zip(WORK_PHASES, rows[0].times, strict=True) if time is not None}
-    medians = {}
-    for index, phase in enumerate(WORK_PHASES):
-        known = _known(rows, index, phase)
-        if known:
-            medians[phase] = _median(known)
-    return medians
+    phases, values, counts = _ascending(rows)
+    seen = counts.cumsum(axis=0)
+    half = np.argmax(2 * seen >= seen[-1], axis=0)
+    here, after = _at(values, half), _at(values, np.minimum(half + 1, len(rows) - 1))
+    even = 2 * _at(seen[:, :, None], half) == seen[-1][:, None]
+    middle = np.where(even, (here + after) / 2, here)
+    return {phase: Time(*(middle[at, end][()] for end in range(3))) for at, phase in enumerate(phases)}
 
 
-def spread(rows: Sequence[Timed], phase: str) -> Spread | None:
-    """How the times of one phase spread over processes; None where one of them has no time."""
-    known = _known(rows, WORK_PHASES.index(phase), phase)
-    if not known:
-        return None
-    total = sum(count for _, count in known)
-
-    def quantile(q: float) -> float:
-        rank, seen = q * (total - 1), 0
-        for time, count in known:
-            seen += count
-            if rank < seen:
-                return time.value
-        return known[-1][0].value
-
-    whole = sum(time.value * count for time, count in known)
-    return Spread(quantile(0.5), quantile(0.95), quantile(0.99), known[-1][0].value, whole)
+def spreads(rows: Sequence[Timed]) -> dict[str, Spread]:
+    """How the times of every phase spread over processes; phases in which one of them has no time are left out."""
+    if len(rows) < 2:
+        alone = {phase: time.value for phase, time in median_times(rows).items()}
+        return {phase: Spread(one, one, one, one, one * rows[0].processes) for phase, one in alone.items()}
+    phases, values, counts = _ascending(rows)
+    values, seen = values[:, :, 0], counts.cumsum(axis=0)
+    last = seen[-1]
+    places = [np.argmax(q * (last - 1) < seen, axis=0) for q in (0.5, 0.95, 0.99)]
+    columns = [_at(values, place) for place in (*places, np.argmax(seen == last, axis=0))]
+    # Added up in ascending order, whatever else is computed beside it: the same bits for a cell alone and among others.
+    columns.append(np.add.accumulate(np.where(counts > 0, values, 0.0) * counts, axis=0)[-1])
+    return {phase: Spread(*(column[at][()] for column in columns)) for at, phase in enumerate(phases)}
 
 
-def _known(rows: Sequence[Timed], index: int, phase: str) -> list[tuple[Time, int]]:
-    """Times and numbers of processes, ascending; nothing where a time is missing."""
-    known = []
-    for row in rows:
-        time = row.times[index]
-        if time is not None:
-            known.append((time, row.processes))
-        elif phase not in row.idle:
-            return []
-    known.sort(key=lambda pair: pair[0].value)
-    return known
+def _ascending(rows: Sequence[Timed]) -> tuple[list[str], NDArray[Any], NDArray[Any]]:
+    """Phases in which all who take part have times; times and their ends by row, phase and end; processes by row and phase.
+
+    Rows ascend by the time, those that take no part come last, with no processes.
+    """
+    parts = [[phase not in row.idle for row in rows] for phase in WORK_PHASES]
+    chosen = [
+        at
+        for at, taking in enumerate(parts)
+        if any(taking) and all(row.times[at] is not None for row, takes in zip(rows, taking, strict=True) if takes)
+    ]
+    shape = np.broadcast_shapes(*(np.shape(row.processes) for row in rows))
+    values: NDArray[Any] = np.full((len(rows), len(chosen), 3, *shape), np.inf)
+    counts: NDArray[Any] = np.zeros((len(rows), len(chosen), *shape), np.int64)
+    for place, row in enumerate(rows):
+        for number, at in enumerate(chosen):
+            time = row.times[at]
+            if time is not None and parts[at][place]:
+                values[place, number, 0], values[place, number, 1] = time.value, time.low
+                values[place, number, 2] = time.high
+                counts[place, number] = row.processes
+    order = np.argsort(values[:, :, 0], axis=0, kind="stable")
+    values = np.take_along_axis(values, order[:, :, None], axis=0)
+    return [WORK_PHASES[at] for at in chosen], values, np.take_along_axis(counts, order, axis=0)
 
 
-def _median(known: list[tuple[Time, int]]) -> Time:
-    total, seen = sum(count for _, count in known), 0
-    for place, (time, count) in enumerate(known):
-        seen += count
-        if 2 * seen == total:
-            after = known[place + 1][0]
-            return Time((time.value + after.value) / 2, (time.low + after.low) / 2, (time.high + after.high) / 2)
-        if 2 * seen > total:
-            return time
-    return known[-1][0]
+def _at(values: NDArray[Any], place: NDArray[Any]) -> NDArray[Any]:
+    """Of every phase the row at its place."""
+    if values.ndim > place.ndim + 1:
+        place = place[:, None]
+    found: NDArray[Any] = np.take_along_axis(values, place[None], axis=0)[0]
+    return found

@@ -10,6 +10,8 @@ The order of the phases and what each process does in them is that of the real e
 import functools
 from dataclasses import dataclass
 
+import numpy as np
+
 from mshare_bench.domain.geometry import X86_64, Geometry, Level
 from mshare_bench.domain.pages import PageSet
 from mshare_bench.domain.workload import Cohort, Touch
@@ -115,11 +117,11 @@ def shares_of(setting: Setting, geometry: Geometry = X86_64) -> tuple[Share, ...
                 if first_does_more:
                     seen |= {touch.region for touch in cohort.touches}
                     first_does_more = False
-            if first_does_more and count:
+            if first_does_more and np.any(count):
                 shares.append(_share(group.name, 1, cohort, by_name, geometry, traits, state, seen))
-                count -= 1
+                count = count - 1
             seen |= {touch.region for touch in cohort.touches}
-            if count:
+            if np.any(count):
                 shares.append(_share(group.name, count, cohort, by_name, geometry, traits, state, seen))
     return tuple(shares)
 

@@ -110,7 +110,10 @@ def costs(cpus=8, **values):
 @pytest.mark.parametrize("mechanism", ["shared_mm", "mshare"])
 def test_processes_wait_where_faulters_share_a_lock(mechanism):
     setting = setting_of(point(mechanism, 16, 1 << 20))
-    waits = [lock_wait(setting, 256, 256 * 500.0, costs(cpus, lock_transfer=60)) for cpus in (1, 2, 8, 16)]
+    waits = [
+        lock_wait(setting, setting.workload.processes, 256, 256 * 500.0, costs(cpus, lock_transfer=60))
+        for cpus in (1, 2, 8, 16)
+    ]
     assert waits[0] == 0
     assert waits == sorted(waits) and waits[-1] > waits[1] > 0
     most = 256 / 16 * (16 - 1) * 2 * 60  # everybody else in front, each time
@@ -119,7 +122,7 @@ def test_processes_wait_where_faulters_share_a_lock(mechanism):
 
 def test_waiting_is_null_where_it_is_not_modelled_or_not_known():
     shared, own = (setting_of(point(name, 16, 1 << 20)) for name in ("shared_mm", "shmem"))
-    assert lock_wait(own, 4096, 1e6, costs(lock_transfer=60)) is None
-    assert lock_wait(shared, 256, 1e6, costs()) is None
-    assert lock_wait(shared, 256, 1e6, costs(None, lock_transfer=60)) is None
-    assert lock_wait(shared, 256, None, costs(lock_transfer=60)) is None
+    assert lock_wait(own, own.workload.processes, 4096, 1e6, costs(lock_transfer=60)) is None
+    assert lock_wait(shared, shared.workload.processes, 256, 1e6, costs()) is None
+    assert lock_wait(shared, shared.workload.processes, 256, 1e6, costs(None, lock_transfer=60)) is None
+    assert lock_wait(shared, shared.workload.processes, 256, None, costs(lock_transfer=60)) is None

@@ -8,7 +8,7 @@ from mshare_bench.domain.units import GIB, MIB
 from mshare_bench.errors import ConfigError
 from mshare_bench.mechanisms.registry import mechanisms
 from mshare_bench.sim.accounting import setting_of
-from mshare_bench.sim.time import Time, Timed, far_share, median_times, prices_of, spread, time_of, timed
+from mshare_bench.sim.time import Time, Timed, far_share, median_times, prices_of, spreads, time_of, timed
 from mshare_bench.sim.work import WORK_PHASES, Far, Share, Work, shares_of
 from tests.sim.points import point
 
@@ -99,9 +99,9 @@ def test_medians_and_spreads_count_processes():
     assert median_times([row(1, 100.0), row(2, 1.0)])["touch"].value == 1
     assert median_times([row(2, 100.0), row(2, 1.0)])["touch"].value == 50.5
     assert median_times([row(1, 7.0), row(9, 0.0, frozenset(WORK_PHASES))])["attach"].value == 7
-    found = spread([row(1, 100.0), row(99, 1.0)], "touch")
+    found = spreads([row(1, 100.0), row(99, 1.0)])["touch"]
     assert (found.p50, found.p99, found.max, found.sum) == (1, 1, 100, 199)
-    assert spread([Timed("g", 1, (None,) * len(WORK_PHASES))], "touch") is None
+    assert "touch" not in spreads([Timed("g", 1, (None,) * len(WORK_PHASES))])
 
 
 def test_shares_are_priced_as_one_of_all_processes():

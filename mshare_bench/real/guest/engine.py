@@ -135,8 +135,7 @@ class GuestEngine:
         packages = {key: value for key, value in read_environment().items() if key.startswith(("package_", "git_"))}
         facts = {**guest.environment, **packages, "accelerator": "kvm" if self.prepare().kvm else "tcg"}
         environment = digest(facts)
-        columns = rows.columns()["cells"]
-        columns["env"] = [environment] * len(columns["cell"])
+        rows.fill("cells", env=environment)
         for key in sorted(facts):
             rows.add("environments", env=environment, machine=cell.machine, key=key, value=facts[key])
         return rows
