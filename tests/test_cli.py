@@ -494,3 +494,29 @@ def test_a_wrong_cost_file_is_one_line(
         assert main([*given, "tracking=none"]) == 2
         error = capsys.readouterr().err
         assert said in error and len(error.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("columns", "said"),
+    [
+        ({"adress": [1]}, "no column 'address', only adress"),
+        ({"address": [0, 1 << 30]}, "address 0x40000000 in row 1 is outside the region 0x0 to 0xfffff"),
+    ],
+)
+def test_a_wrong_trace_is_one_clear_line(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, columns: dict[str, list[int]], said: str
+) -> None:
+    with pa.ipc.new_file(tmp_path / "trace.arrow", (table := pa.table(columns)).schema) as writer:
+        writer.write_table(table)
+    trace = tmp_path / "trace.arrow"
+    command = [
+        "run",
+        "mechanism=shmem",
+        "processes=2",
+        "region=1MiB",
+        "mmu=zen2",
+        f"mmu.trace={trace}",
+        "tracking=none",
+    ]
+    assert main(command) == 2
+    assert capsys.readouterr().err == f"mshare-bench: mmu.trace={trace}: {said}\n"
