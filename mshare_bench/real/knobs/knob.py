@@ -7,6 +7,7 @@ Writing is checked by reading back, since the kernel takes some values and does 
 as it finds contiguous memory.
 """
 
+import errno
 import importlib
 import os
 import pkgutil
@@ -103,7 +104,10 @@ class Knob:
             try:
                 self.path.write_text(value)
             except OSError as error:
-                raise CapabilityError(f"{self.name}={value}: cannot write {self.path}: {error.strerror}") from error
+                takes = "; it takes root" if error.errno in (errno.EACCES, errno.EPERM) else ""
+                raise CapabilityError(
+                    f"{self.name}={value}: cannot write {self.path}: {error.strerror}{takes}"
+                ) from error
             last, got = got, self.read()
             if got == value:
                 return

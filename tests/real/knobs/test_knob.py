@@ -1,3 +1,4 @@
+import errno
 import os
 from pathlib import Path
 
@@ -41,6 +42,18 @@ def test_not_writable_is_said(tmp_path):
     path.write_text("1\n")
     path.chmod(0o444)
     assert "not writable" in Knob("fixed", path).available()
+
+
+def test_not_writable_says_what_it_takes(monkeypatch, tmp_path):
+    path = tmp_path / "fixed"
+    path.write_text("1\n")
+
+    def refused(_self, _text):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    monkeypatch.setattr(Path, "write_text", refused)
+    with pytest.raises(CapabilityError, match=r"fixed=2: cannot write .*/fixed: Permission denied; it takes root"):
+        Knob("fixed", path).write("2")
 
 
 def test_write_is_read_back(tmp_path):
