@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from mshare_bench.config.settings import Settings
     from mshare_bench.domain.cost import CostModel
     from mshare_bench.domain.topology import Topology
+    from mshare_bench.real.applications import Audited
     from mshare_bench.real.hosts import Hosts
     from mshare_bench.results.store import Store
     from mshare_bench.tracking.mlflow import MlflowTracker
@@ -490,13 +491,27 @@ def _run_applications(cells: Sequence[Cell], settings: "Settings") -> Iterator[T
     from mshare_bench.cluster.batch import run_batch
     from mshare_bench.real.applications import ApplicationEngine
 
-    engine = ApplicationEngine(settings.real.reserve_bytes, settings.real.timeout_ns / 1e9)
+    engine = ApplicationEngine(settings.real.reserve_bytes, settings.real.timeout_ns / 1e9, audit=_audited)
     scenes: dict[tuple[str, int], list[Cell]] = {}
     for cell in cells:
         scenes.setdefault((cell.point.baseline_digest, cell.repeat), []).append(cell)
     where = _where()
     for scene in scenes.values():
         yield run_batch(scene, engine, where)
+
+
+def _audited(pids: Sequence[int]) -> "Audited":
+    """What the tables of some processes are for: objects that several map, and the share of all tables that is explained."""
+    from mshare_bench.audit import audit_host
+    from mshare_bench.real.applications import Audited, AuditedObject
+
+    found = audit_host(pids)
+    objects = [one for one in found.objects if one.mappers > 1 and one.table_bytes][:200]
+    unexplained = sum(abs(one.unattributed_bytes) for one in found.processes)
+    return Audited(
+        [AuditedObject(one.object, one.kind, one.mappers, one.mapped_bytes, one.table_bytes) for one in objects],
+        1 - unexplained / max(found.vmpte_bytes, 1),
+    )
 
 
 def _skipped(refusals: Sequence[Refusal]) -> Tables:

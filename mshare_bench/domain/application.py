@@ -44,10 +44,19 @@ class MappedFile:
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """How long a step took: nanoseconds of each process, and from the first start to the last end."""
+    """How long a step took.
+
+    Attributes
+    ----------
+    each_ns, wall_ns
+        Nanoseconds of each process, and from the first start to the last end.
+    phase
+        Phase of the results contract that it is; empty for the step's own (`attach`, `touch`).
+    """
 
     each_ns: Sequence[int]
     wall_ns: int
+    phase: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,10 +69,14 @@ class Watched:
         Pids by the name of their group.
     timing
         How long it took; None where that says nothing.
+    inherited
+        Whether each process that was not there before is a copy, by fork, of the one at the same place of the first group: then
+        it is predicted from what that one had before.
     """
 
     groups: Mapping[str, Sequence[int]]
     timing: Timing | None = None
+    inherited: bool = False
 
     @property
     def pids(self) -> list[int]:

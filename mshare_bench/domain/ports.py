@@ -68,15 +68,15 @@ class Executor(Protocol):
 class ApplicationDriver(Protocol):
     """Runs a real program so that it can be watched: one driver for one cell.
 
-    The order is `lack`, `hugepages`, `start`, `attach`, `touch`, `figures`, `stop`; `stop` is called whatever happened. Each may
+    The order is `lack`, `knobs`, `start`, `attach`, `touch`, `figures`, `stop`; `stop` is called whatever happened. Each may
     raise `CapabilityError` (the cell is skipped) or `CellFailed`.
     """
 
     def lack(self, stage: Stage) -> str | None:
         """Say what is not installed, and how to get it; None when nothing is missing."""
 
-    def hugepages(self, stage: Stage) -> int:
-        """Huge pages of `stage.page` bytes that must be there before it starts."""
+    def knobs(self, stage: Stage) -> Mapping[str, int]:
+        """Kernel knobs that must be set while it runs, by name; `hugepages` is so many of `stage.page` bytes on top."""
 
     def start(self, stage: Stage) -> None:
         """Start the servers and load their data."""

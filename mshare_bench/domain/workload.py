@@ -201,6 +201,8 @@ class WorkloadSpec:
         Further mechanisms that are predicted beside them when none is named.
     required
         Parameters that have no default and must be given to run it.
+    remark
+        What a reader of the figures must know, in a sentence or two; shown with them.
     """
 
     name: str
@@ -217,6 +219,7 @@ class WorkloadSpec:
     mechanisms: tuple[str, ...] = ()
     beside: tuple[str, ...] = ()
     required: tuple[str, ...] = ()
+    remark: str = ""
 
     def resolve(
         self,

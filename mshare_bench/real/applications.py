@@ -11,7 +11,7 @@ and beside it as the noise. Processes that were not there before are counted wit
 """
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ from mshare_bench.real.cgroups import memory_cgroup
 from mshare_bench.real.counters.page_tables import settle
 from mshare_bench.real.counters.vmpte import representatives
 from mshare_bench.real.guard import DEFAULT_RESERVE_BYTES, Need, guard
-from mshare_bench.real.knobs import Knob, More, knobs_set, nr_hugepages, restore_stale
+from mshare_bench.real.knobs import Knob, More, knobs, knobs_set, nr_hugepages, restore_stale
 from mshare_bench.real.observe import Reading, observe, observed_workload, resident_bytes
 from mshare_bench.real.private_folder import private_folder
 from mshare_bench.real.servers import Servers
@@ -37,7 +37,7 @@ from mshare_bench.results.schema import PHASES
 from mshare_bench.sim.accounting import Account, account
 from mshare_bench.workloads.registry import workloads
 
-__all__ = ["ApplicationEngine", "Observation", "is_application"]
+__all__ = ["ApplicationEngine", "Audited", "AuditedObject", "Observation", "is_application"]
 
 _PROCESS_BYTES = 12 << 20
 """What a process of an application takes beside the memory that is the matter: a backend, an interpreter."""
@@ -48,6 +48,25 @@ def is_application(cell: Cell) -> bool:
     spec = workloads().get(cell.point.workload.name)
     applies = spec is not None and spec.driver is not None
     return applies and (cell.engine == "real" or cell.model.startswith(ApplicationEngine.model))
+
+
+@dataclass(frozen=True, slots=True)
+class AuditedObject:
+    """An object that processes map, as an audit sees it: name, kind, how many map it, bytes mapped and bytes of tables."""
+
+    name: str
+    kind: str
+    mappers: int
+    mapped_bytes: int
+    table_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Audited:
+    """An audit of the processes of a program: objects, and the share of their tables that these explain, private memory too."""
+
+    objects: Sequence[AuditedObject]
+    attributed: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,19 +81,24 @@ class Observation:
         The watched memory itself, each page once.
     machine_bytes
         How much the machine's ``PageTables`` grew from before the start to after the touch.
-    attach, touch
-        How long these took; None where that says nothing.
+    times
+        How long phases took, by name.
     figures
         What the application says of itself.
+    families
+        Of programs that fork: what each parent had before, and how many processes have a copy of it, itself among them.
+    objects
+        What the tables are for, as an audit of these processes puts them down.
     """
 
     before: Mapping[str, Sequence[Reading]]
     after: Mapping[str, Sequence[Reading]]
     data_bytes: int
     machine_bytes: int
-    attach: Timing | None
-    touch: Timing | None
+    times: Mapping[str, Timing]
     figures: Sequence[Figure]
+    families: Sequence[tuple[Reading, int]] = ()
+    objects: Sequence[AuditedObject] = ()
 
     @property
     def page_table_bytes(self) -> int:
@@ -110,6 +134,8 @@ class ApplicationEngine:
         Seconds that one step of a driver may take.
     root
         Where the folders of runs are; as `private_folder` has it by default.
+    audit
+        Audits processes by their pids; None for no rows of `regions`.
     """
 
     name = "real"
@@ -121,7 +147,9 @@ class ApplicationEngine:
         timeout: float = 120.0,
         root: Path | None = None,
         geometry: Geometry = X86_64,
+        audit: Callable[[Sequence[int]], Audited] | None = None,
     ) -> None:
+        self._audit = audit
         self._reserve, self._timeout, self._root, self._geometry = reserve, timeout, root, geometry
 
     def estimate(self, cell: Cell) -> Estimate:
@@ -206,8 +234,13 @@ class ApplicationEngine:
                     servers.close()
 
     def _knobs(self, driver: ApplicationDriver, stage: Stage) -> dict[Knob, str | int | More]:
-        count = driver.hugepages(stage)
-        return {nr_hugepages(stage.page): More(count)} if count else {}
+        wanted: dict[Knob, str | int | More] = {}
+        for name, value in driver.knobs(stage).items():
+            if name == "hugepages":
+                wanted[nr_hugepages(stage.page)] = More(value)
+            else:
+                wanted[knobs()[name]] = value
+        return wanted
 
     def _watch(self, driver: ApplicationDriver, stage: Stage) -> Observation:
         quiet = settle(tolerance_bytes=1 << 20).page_table_bytes
@@ -218,7 +251,21 @@ class ApplicationEngine:
         after = self._read(driver, touched)
         grown = settle(tolerance_bytes=1 << 20).page_table_bytes - quiet
         data = resident_bytes(touched.pids, driver.watches)
-        return Observation(before, after, data, grown, attached.timing, touched.timing, tuple(driver.figures(stage)))
+        figures = list(driver.figures(stage))
+        audited = self._audit(touched.pids) if self._audit is not None else None
+        if audited is not None:
+            figures.append(Figure("audit_attributed", audited.attributed, "1", "higher"))
+        timings = {"attach": attached.timing, "touch": touched.timing}
+        return Observation(
+            before,
+            after,
+            data,
+            grown,
+            {one.phase or name: one for name, one in timings.items() if one is not None and len(one.each_ns)},
+            tuple(figures),
+            _families(before, after) if touched.inherited else (),
+            audited.objects if audited is not None else (),
+        )
 
     def _read(self, driver: ApplicationDriver, watched: Watched) -> dict[str, list[Reading]]:
         once = set(representatives(watched.pids))  # processes that share an address space would count twice
@@ -227,10 +274,7 @@ class ApplicationEngine:
         return {name: [next(readings) for _ in pids] for name, pids in groups.items()}
 
     def _measured(self, cell: Cell, found: Observation, rows: Rows) -> None:
-        times = {"attach": found.attach, "touch": found.touch}
-        medians = {
-            f"{name}_ns": float(np.median(one.each_ns)) for name, one in times.items() if one and len(one.each_ns)
-        }
+        medians = {f"{name}_ns": float(np.median(one.each_ns)) for name, one in found.times.items()}
         rows.add(
             "cells",
             **{**cell_columns(cell), **_as_found(cell, found)},
@@ -246,31 +290,35 @@ class ApplicationEngine:
         self._objects(key, found, rows)
         for name, readings in found.after.items():
             rows.add("groups", **key, group=name, role=name, processes=len(readings), machine=cell.machine)
-        for phase, timing in times.items():
-            if timing is not None and len(timing.each_ns):
-                _phase(key, next(iter(found.after)), phase, timing, rows)
+        for phase, timing in found.times.items():
+            _phase(key, next(iter(found.after)), phase, timing, rows)
         machine = Figure("machine_page_table_growth", float(found.machine_bytes), "B", "lower")
         for one in (*found.figures, machine):
             rows.add("figures", **key, figure=one.name, value=one.value, unit=one.unit, better=one.better)
 
     def _objects(self, key: Mapping[str, Any], found: Observation, rows: Rows) -> None:
-        """A row of `regions` for each watched object: tables by the populated places, put down to it wherever they are."""
-        names: dict[str, list[tuple[Reading, int]]] = {}
-        for one in (one for group in found.after.values() for one in group):
-            for name, use in one.objects.items():
-                slots = (np.empty(0, np.int64), use.slots) if one.huge else (use.slots, np.empty(0, np.int64))
-                pte = len(slots[0]) * self._geometry.page
-                names.setdefault(name, []).append((one, pte))
-        for name, uses in sorted(names.items()):
+        for one in found.objects:
             rows.add(
                 "regions",
                 **key,
-                region=Path(name).name or name,
-                backing=name,
-                region_bytes=max(one.objects[name].mapped_bytes for one, _ in uses),
-                mappers=len(uses),
-                pte_table_bytes=sum(pte for _, pte in uses),
+                region=one.name,
+                backing=one.kind,
+                region_bytes=one.mapped_bytes // max(one.mappers, 1),
+                mappers=one.mappers,
+                page_table_bytes=one.table_bytes,
             )
+
+    def _counted(self, point: Point, found: Observation, *, by_object: bool) -> tuple[int, ...]:
+        """Tables of each level by the simulator; of programs that fork family by family, for they share nothing."""
+
+        def count(groups: Mapping[str, Sequence[Reading]]) -> tuple[int, int, int]:
+            workload, offset = observed_workload(point.workload, groups, by_object=by_object, geometry=self._geometry)
+            return _counted(account(replace(point, workload=workload, offset=offset), self._geometry))
+
+        if not found.families:
+            return count(found.after)
+        each = [count({"family": [parent] * copies}) for parent, copies in found.families]
+        return tuple(sum(level) for level in zip(*each, strict=True))
 
     def _predicted(self, cell: Cell, seen: Mapping[str, Observation], rows: Rows) -> None:
         """Count what was seen under the mechanism's own run, else what was seen under the first that ran."""
@@ -278,14 +326,11 @@ class ApplicationEngine:
             raise CapabilityError("it is predicted from what is watched of the program, which did not run")
         own = seen.get(cell.point.mechanism)
         found = own or next(iter(seen.values()))
-        workload, offset = observed_workload(
-            cell.point.workload, found.after, by_object=own is None, geometry=self._geometry
-        )
-        result = account(replace(cell.point, workload=workload, offset=offset), self._geometry)
+        counted = self._counted(cell.point, found, by_object=own is None)
         # As it is mapped, the upper tables lie among those of the program's other mappings: these are no cost of the memory.
         anyway = _tables_anyway(found, self._geometry) if own is not None else [0, 0, 0]
-        counted = (result.tables.pte, result.tables.pmd, result.tables.pud)
-        pte, pmd, pud = (max(0, one - there) * result.page for one, there in zip(counted, anyway, strict=True))
+        page = self._geometry.page
+        pte, pmd, pud = (max(0, one - there) * page for one, there in zip(counted, anyway, strict=True))
         rows.add(
             "cells",
             **{**cell_columns(cell), **_as_found(cell, found)},
@@ -298,6 +343,17 @@ class ApplicationEngine:
         )
 
 
+def _families(
+    before: Mapping[str, Sequence[Reading]], after: Mapping[str, Sequence[Reading]]
+) -> list[tuple[Reading, int]]:
+    """Parents, and how many processes have a copy of each one's tables: the parent, and a child of every new group."""
+    parents = next(iter(before.values()))
+    copies = [
+        1 + sum(len(group) > at for name, group in after.items() if name not in before) for at in range(len(parents))
+    ]
+    return list(zip(parents, copies, strict=True))
+
+
 def _as_found(cell: Cell, found: Observation) -> dict[str, int]:
     """Columns of what only the run can tell, for a program of which nothing is known before."""
     if cell.point.workload.main != "observed":
@@ -308,6 +364,10 @@ def _as_found(cell: Cell, found: Observation) -> dict[str, int]:
         for name, use in one.objects.items():
             sizes[name] = max(sizes.get(name, 0), use.mapped_bytes)
     return {"processes": len(readings), "region_bytes": sum(sizes.values())}
+
+
+def _counted(result: Account) -> tuple[int, int, int]:
+    return result.tables.pte, result.tables.pmd, result.tables.pud
 
 
 def _other_growth(found: Observation, geometry: Geometry) -> int:
@@ -329,6 +389,8 @@ def _watched_bytes(one: Reading, geometry: Geometry = X86_64) -> int:
 def _tables_anyway(found: Observation, geometry: Geometry) -> list[int]:
     """Tables of each level that the watched memory needs and that the processes have anyway, over all processes."""
     readings = [one for group in found.after.values() for one in group]
+    if found.families:
+        readings = [parent for parent, copies in found.families for _ in range(copies)]
     return [sum(level) for level in zip(*(one.tables_anyway(geometry) for one in readings), strict=True)]
 
 

@@ -10,8 +10,9 @@ from rich.text import Text
 from mshare_bench.report import words
 from mshare_bench.report.pairs import scenes
 from mshare_bench.report.scene import headline
+from mshare_bench.workloads.registry import workloads
 
-__all__ = ["figure_rows", "figures_said"]
+__all__ = ["figure_rows", "figures_said", "remarks_of"]
 
 
 def figure_rows(cells: pa.Table, figures: pa.Table) -> list[dict[str, Any]]:
@@ -43,15 +44,24 @@ def figures_said(cells: pa.Table, figures: pa.Table) -> Group:
     for row in figure_rows(cells, figures):
         said = f"{_value(row['value'], row['unit'])} with {row['mechanism']}"
         lines.setdefault((row["scene"], row["figure"]), []).append(said)
-    if not lines:
+    remarks = remarks_of(cells)
+    if not lines and not remarks:
         return Group()
-    texts = [Text("  What the programs say", "bold")]
+    texts = [Text("  What the programs say", "bold")] if lines else []
     for (scene, figure), values in lines.items():
         text = Text(f"    {scene}  ", "cyan")
         text.append(f"{figure.replace('_', ' ')}: ", "default")
         text.append(", ".join(values), "default")
         texts.append(text)
+    texts += [Text(f"  {name}: {remark}", "yellow") for name, remark in remarks.items()]
     return Group(*texts, Text())
+
+
+def remarks_of(cells: pa.Table) -> dict[str, str]:
+    """What a reader of the figures must know, by workload."""
+    known = workloads()
+    names = sorted({name for name in cells["workload"].unique().to_pylist() if name in known})
+    return {name: known[name].remark for name in names if known[name].remark}
 
 
 def _points(cells: pa.Table, coordinates: Any) -> list[str]:

@@ -11,7 +11,7 @@ program is ended by SIGTERM, or by `workload.stop`. How many processes there are
 
 import fnmatch
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mshare_bench.domain.application import Figure, MappedFile, Stage, Timing, Watched
@@ -35,9 +35,9 @@ class CommandDriver:
         self._pattern = stage.workload.params["watch"]
         return None
 
-    def hugepages(self, stage: Stage) -> int:
+    def knobs(self, stage: Stage) -> Mapping[str, int]:
         """None: what it maps is its own matter."""
-        return 0
+        return {}
 
     def start(self, stage: Stage) -> None:
         """Start it and let it warm up."""

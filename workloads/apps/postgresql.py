@@ -9,7 +9,7 @@ parallel workers, JIT and synchronised scans would let backends touch different 
 
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -56,10 +56,10 @@ class PostgresqlDriver:
             return "PostgreSQL is not installed (initdb, postgres, pgbench); on Debian: apt-get install postgresql"
         return None
 
-    def hugepages(self, stage: Stage) -> int:
-        """As the server itself reckons (`shared_memory_size_in_huge_pages`, PostgreSQL 15 on)."""
+    def knobs(self, stage: Stage) -> Mapping[str, int]:
+        """Huge pages, as the server itself reckons (`shared_memory_size_in_huge_pages`, PostgreSQL 15 on)."""
         if stage.mechanism != "hugetlb":
-            return 0
+            return {}
         self._create(stage)
         text = stage.run(
             [self._program("postgres"), "-D", str(self._data(stage)), "-C", "shared_memory_size_in_huge_pages"],
@@ -69,7 +69,7 @@ class PostgresqlDriver:
         count = int(text.split()[-1])
         if count <= 0:
             raise CapabilityError("huge_pages=on: this PostgreSQL can't use huge pages here")
-        return count + 2  # its own reckoning is a page short on some versions
+        return {"hugepages": count + 2}  # its own reckoning is a page short on some versions
 
     def start(self, stage: Stage) -> None:
         """Start the server and fill the buffers."""
