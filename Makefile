@@ -23,10 +23,10 @@ unit: $(STAMP)
 $(STAMP): pyproject.toml constraints.txt setup.py
 	@if command -v uv >/dev/null; then \
 	  test -x $(BIN)/python || uv venv --quiet --python $(PYTHON) $(VENV); \
-	  uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable '.[dev,notebooks]'; \
+	  uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable '.[dev,notebooks,apps]'; \
 	else \
 	  test -x $(BIN)/python || $(PYTHON) -m venv $(VENV); \
-	  $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,notebooks]'; \
+	  $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,notebooks,apps]'; \
 	fi
 	@touch $@
 

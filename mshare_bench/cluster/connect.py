@@ -42,13 +42,19 @@ _ENVIRONMENT = {
 
 
 @contextmanager
-def local_ray(cpus: int | None = None) -> Iterator[Any]:
+def local_ray(
+    cpus: int | None = None, object_store: int = _OBJECT_STORE_BYTES, folder: Path | None = None
+) -> Iterator[Any]:
     """Start Ray and give its module; one that the caller has started already is used and left alone.
 
     Parameters
     ----------
     cpus
         Of this machine; None for those that this process may use.
+    object_store
+        Bytes of its object store.
+    folder
+        For its files, short enough for a socket's name; one of its own by default. Removed at the end.
 
     Raises
     ------
@@ -60,13 +66,13 @@ def local_ray(cpus: int | None = None) -> Iterator[Any]:
         yield started
         return
     with _environment({**_ENVIRONMENT, "RAY_AUTH_TOKEN": _token()}):
-        folder = _folder()
+        folder = folder or _folder()
         try:
             import ray
 
             if started is not None:
                 _read_environment_again(ray, cluster=False)
-            _start(ray, cpus or len(os.sched_getaffinity(0)), folder)
+            _start(ray, cpus or len(os.sched_getaffinity(0)), object_store, folder)
             yield ray
         finally:
             ray_module = sys.modules.get("ray")
@@ -75,14 +81,14 @@ def local_ray(cpus: int | None = None) -> Iterator[Any]:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def _start(ray: Any, cpus: int, folder: Path) -> None:
+def _start(ray: Any, cpus: int, object_store: int, folder: Path) -> None:
     for attempt in range(_STARTS):
         try:
             ray.init(
                 address="local",
                 num_cpus=cpus,
                 include_dashboard=False,
-                object_store_memory=_OBJECT_STORE_BYTES,
+                object_store_memory=object_store,
                 log_to_driver=False,
                 configure_logging=False,
                 logging_level=logging.ERROR,

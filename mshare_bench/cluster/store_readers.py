@@ -10,22 +10,19 @@ import json
 import os
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
+from mshare_bench.cluster.connect import local_ray
+
 __all__ = ["main"]
+
+_LEAST_STORE = 100 << 20
 
 
 def main(readers: int, size: int, folder: str) -> None:
     """Start Ray on this machine alone, with room for one object, and the readers as actors."""
-    os.environ |= {
-        "RAY_USAGE_STATS_ENABLED": "0",
-        "RAY_memory_monitor_refresh_ms": "0",
-        "RAY_worker_niceness": "0",
-        "RAY_AUTH_MODE": "disabled",
-        "RAY_DEDUP_LOGS": "0",
-    }
     import numpy as np
-    import ray
 
     class Reader:
         """Gets the object, and keeps it."""
@@ -37,28 +34,21 @@ def main(readers: int, size: int, folder: str) -> None:
         def read(self, references: list[Any]) -> int:
             """Read a byte of every page; nanoseconds that it took."""
             start = time.perf_counter_ns()
+            import ray
+
             self._data = ray.get(references[0])
             self._sum = int(self._data[::4096].sum())
             return time.perf_counter_ns() - start
 
-    ray.init(
-        num_cpus=1,
-        object_store_memory=max(size + size // 8, 100 << 20),
-        include_dashboard=False,
-        log_to_driver=False,
-        logging_level="ERROR",
-        _temp_dir=folder or None,
-        _node_ip_address="127.0.0.1",
-    )
-    actor = ray.remote(num_cpus=0)(Reader)
-    actors = [actor.remote() for _ in range(readers)]
-    pids = ray.get([one.pid.remote() for one in actors])
-    reference = ray.put(np.ones(size, np.uint8))
-    print(json.dumps({"pids": pids}), flush=True)
-    for _ in sys.stdin:
-        each = ray.get([one.read.remote([reference]) for one in actors])
-        print(json.dumps({"pids": pids, "each_ns": each}), flush=True)
-    ray.shutdown()
+    with local_ray(1, max(size + size // 8, _LEAST_STORE), Path(folder) if folder else None) as ray:
+        actor = ray.remote(num_cpus=0)(Reader)
+        actors = [actor.remote() for _ in range(readers)]
+        pids = ray.get([one.pid.remote() for one in actors])
+        reference = ray.put(np.ones(size, np.uint8))
+        print(json.dumps({"pids": pids}), flush=True)
+        for _ in sys.stdin:
+            each = ray.get([one.read.remote([reference]) for one in actors])
+            print(json.dumps({"pids": pids, "each_ns": each}), flush=True)
 
 
 if __name__ == "__main__":

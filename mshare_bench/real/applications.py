@@ -5,9 +5,9 @@ simulator's count for the **measured access pattern**: which 2 MiB stretches eac
 the two rows say whether the kernel's own count of tables follows from what the processes touch; and rows of mechanisms that the
 program can't be started with say what the same pattern would cost with them.
 
-What is measured is how much ``VmPTE`` has grown since the processes had touched as little of the memory as can be (before
-that, for what they had touched by then), added up over the processes. What other mappings of theirs grew by meanwhile is in it,
-and beside it as the noise. Processes that were not there before are counted without the tables of their other mappings.
+What is measured is how much ``VmPTE`` has grown since the processes had touched as little of the memory as can be (with what they
+had touched by then), added up over the processes, less what their other mappings grew by meanwhile, which is a figure of its
+own. Processes that were not there before are counted without the tables of their other mappings.
 """
 
 import contextlib
@@ -28,7 +28,7 @@ from mshare_bench.real.counters.page_tables import settle
 from mshare_bench.real.counters.vmpte import representatives
 from mshare_bench.real.guard import DEFAULT_RESERVE_BYTES, Need, guard
 from mshare_bench.real.knobs import Knob, More, knobs, knobs_set, nr_hugepages, restore_stale
-from mshare_bench.real.observe import Reading, observe, observed_workload, resident_bytes
+from mshare_bench.real.observe import Reading, observe, observed_workload, resident_bytes, tables_of
 from mshare_bench.real.private_folder import private_folder
 from mshare_bench.real.servers import Servers
 from mshare_bench.results.describe import cell_columns
@@ -111,6 +111,7 @@ class Observation:
                 total += _watched_bytes(one)
             else:
                 total += one.vmpte_bytes - first.vmpte_bytes + _watched_bytes(first)
+                total -= _other_bytes(one) - _other_bytes(first)
         return total
 
     @property
@@ -280,7 +281,7 @@ class ApplicationEngine:
             **{**cell_columns(cell), **_as_found(cell, found)},
             page_table_bytes=found.page_table_bytes,
             page_table_source="VmPTE",
-            page_table_noise_bytes=_other_growth(found, self._geometry),
+            page_table_noise_bytes=0,
             data_bytes=found.data_bytes,
             minor_faults=found.minor_faults,
             basis="measured",
@@ -292,8 +293,9 @@ class ApplicationEngine:
             rows.add("groups", **key, group=name, role=name, processes=len(readings), machine=cell.machine)
         for phase, timing in found.times.items():
             _phase(key, next(iter(found.after)), phase, timing, rows)
+        others = Figure("other_page_table_growth", float(_other_growth(found)), "B", "lower")
         machine = Figure("machine_page_table_growth", float(found.machine_bytes), "B", "lower")
-        for one in (*found.figures, machine):
+        for one in (*found.figures, others, machine):
             rows.add("figures", **key, figure=one.name, value=one.value, unit=one.unit, better=one.better)
 
     def _objects(self, key: Mapping[str, Any], found: Observation, rows: Rows) -> None:
@@ -370,16 +372,15 @@ def _counted(result: Account) -> tuple[int, int, int]:
     return result.tables.pte, result.tables.pmd, result.tables.pud
 
 
-def _other_growth(found: Observation, geometry: Geometry) -> int:
-    """Bytes by which tables of mappings that are not watched grew between the readings."""
+def _other_growth(found: Observation) -> int:
+    """Bytes by which tables of mappings that are not watched grew between the readings, by their populated places."""
     known = {one.pid: one for group in found.before.values() for one in group}
-    grown = 0
-    for one in (one for group in found.after.values() for one in group):
-        first = known.get(one.pid)
-        if first is not None:
-            grown += one.vmpte_bytes - _watched_bytes(one, geometry)
-            grown -= first.vmpte_bytes - _watched_bytes(first, geometry)
-    return abs(grown)
+    readings = [one for group in found.after.values() for one in group if one.pid in known]
+    return sum(_other_bytes(one) - _other_bytes(known[one.pid]) for one in readings)
+
+
+def _other_bytes(one: Reading, geometry: Geometry = X86_64) -> int:
+    return sum(tables_of(one.others, one.other_huge, geometry)) * geometry.page
 
 
 def _watched_bytes(one: Reading, geometry: Geometry = X86_64) -> int:

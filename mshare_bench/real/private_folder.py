@@ -27,7 +27,7 @@ _BOOT = "/proc/sys/kernel/random/boot_id"
 
 def folders_root() -> Path:
     """Give the folder in which the runs of this user have theirs."""
-    return Path(os.environ.get("TMPDIR") or "/var/tmp") / f"mshare-bench-apps-{os.geteuid()}"
+    return Path(os.environ.get("TMPDIR") or "/var/tmp") / f"mshare-apps-{os.geteuid()}"
 
 
 @contextlib.contextmanager
