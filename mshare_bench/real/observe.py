@@ -164,11 +164,12 @@ def _reading(
         if one.start >= geometry.address_space:  # [vsyscall]
             continue
         slots, marks = _populated(pagemap, one, span)
+        private = one.inode == 0 and not one.shared  # a huge page of it has a table put by for its split
         if watches(one):
-            huge = huge or bool(marks.any())
+            huge = huge or (bool(marks.any()) and not private)
             objects.setdefault(one.path, []).append(ObjectUse(slots, slots - one.start + one.offset, one.size))
-        elif one.inode == 0 and not one.shared:
-            small.append(slots)  # a huge page of private memory has a table put by for its split
+        elif private:
+            small.append(slots)
         else:
             small.append(slots[~marks])
             large.append(slots[marks])

@@ -8,7 +8,7 @@ import pytest
 
 from mshare_bench.domain.cell import Cell, Point
 from mshare_bench.domain.units import MIB
-from mshare_bench.real.applications import ApplicationEngine, is_application
+from mshare_bench.real.applications import ApplicationEngine, Audited, AuditedObject, is_application
 from mshare_bench.real.counters.procfs import start_time
 from mshare_bench.results.rows import Rows
 from mshare_bench.workloads.registry import workloads
@@ -43,7 +43,11 @@ def point(mechanism="shmem", **params):
 
 
 def run(cells, root):
-    tables = Rows.merge(list(ApplicationEngine(reserve=1 << 30, timeout=20, root=root).run(cells)))
+    def audit(pids):
+        return Audited([AuditedObject("/dev/zero (inode 1)", "anonymous", len(pids), 128 * MIB * len(pids), 4096)], 0.5)
+
+    engine = ApplicationEngine(reserve=1 << 30, timeout=20, root=root, audit=audit)
+    tables = Rows.merge(list(engine.run(cells)))
     return {(row["mechanism"], row["engine"]): row for row in tables["cells"].to_pylist()}, tables
 
 
@@ -74,6 +78,7 @@ def test_predicted_equals_measured_and_nothing_is_left(tmp_path):
     assert predicted["minor_faults"] is None
     figures = {row["figure"]: row["value"] for row in tables["figures"].to_pylist()}
     assert figures["load"] > 0
+    assert figures["audit_attributed"] == 0.5
     assert [row["mappers"] for row in tables["regions"].to_pylist() if row["region_bytes"] == 128 * MIB] == [5]
     assert start_time(int((tmp_path / "pid").read_text())) is None
     assert list((tmp_path / "runs").iterdir()) == []

@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from mshare_bench.domain.application import Figure, MappedFile, Stage, Timing, Watched
-from mshare_bench.domain.units import GIB, MIB
+from mshare_bench.domain.units import GIB
 from mshare_bench.domain.workload import Cohort, ProcessGroup, Region, WorkloadRequest, WorkloadSpec
 from mshare_bench.errors import CellFailed, ConfigError
 from mshare_bench.workloads.apps._resp import Redis
@@ -106,8 +106,8 @@ def _groups(request: WorkloadRequest) -> tuple[ProcessGroup, ...]:
     servers = -(-request.processes // 2)
     data = request.regions["data"]
     pages = request.pages("data") // servers
-    if pages * request.page < MIB:
-        raise ConfigError(f"region={data.size}: less than 1MiB for each of {servers} servers")
+    if pages == 0:
+        raise ConfigError(f"region={data.size}: less than a page for each of {servers} servers")
     request.regions["data"] = replace(data, size=pages * request.page, instances=servers)
     groups = [ProcessGroup("servers", "server", (Cohort(servers, (request.touch("data"),)),))]
     if request.processes > servers:

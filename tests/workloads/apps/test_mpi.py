@@ -1,21 +1,29 @@
 """Ranks and their window: what the kernel counts is what the pattern says, and what arithmetic says."""
 
+import importlib.util
 import os
+import sys
+from pathlib import Path
 
 import pytest
 
 from mshare_bench.domain.application import MappedFile
 from mshare_bench.domain.units import MIB
 from mshare_bench.study import run
+from mshare_bench.workloads.apps.mpi import MpiDriver
 from tests.requirements import require
-from tests.workloads.apps.installed import module
+from tests.workloads.apps.installed import module, program
 
 pytestmark = [pytest.mark.apps, pytest.mark.timeout(200), pytest.mark.usefixtures("own_folder")]
 
 
 @pytest.fixture(autouse=True)
 def _installed():
-    require("apps", module("mpi4py") and module("mpich"), "mpi4py and mpich are not installed")
+    require(
+        "apps",
+        module("mpi4py") and ((Path(sys.executable).parent / "mpiexec").exists() or program("mpiexec")),
+        "mpi4py and mpich are not installed",
+    )
     require("apps", os.geteuid() == 0, "reading another process's pagemap takes root here")
 
 
@@ -36,9 +44,10 @@ def test_a_window_costs_every_rank_its_own_tables():
 
 
 def test_an_mpi_that_is_not_there_says_what_to_install(monkeypatch):
-    import importlib.util
-
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *_: None)
+    found = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name, *more: None if name == "mpi4py" else found(name, *more)
+    )
     result = run(workload="app_mpi", processes=2, region="64MiB", engine="real", tracking="none", out="o")
     (row,) = result.cells.to_pylist()
     assert row["status"] == "skipped"
@@ -46,8 +55,6 @@ def test_an_mpi_that_is_not_there_says_what_to_install(monkeypatch):
 
 
 def test_small_buffers_of_mpi_are_not_watched():
-    from mshare_bench.workloads.apps.mpi import MpiDriver
-
     driver = MpiDriver()
     driver._size = 64 * MIB
     assert driver.watches(MappedFile(0, 64 * MIB, 0, True, 7, "/dev/shm/mpich_shm_x"))
