@@ -5,6 +5,7 @@ mappings apart from all others. From the first follows what was measured; from t
 that the simulator can count (:func:`observed_workload`). Limits are those of :mod:`.counters.pagemap`.
 """
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -27,6 +28,8 @@ __all__ = ["ObjectUse", "Reading", "mapped_files", "observe", "observed_workload
 _Addresses = NDArray[np.int64]
 _NONE = np.empty(0, np.int64)
 _LIMIT = 1 << 15
+_ATTEMPTS = 5
+_PAUSE = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +128,7 @@ def mapped_files(pid: int) -> list[MappedFile]:
 
 
 def observe(pids: Sequence[int], watches: Callable[[MappedFile], bool], geometry: Geometry = X86_64) -> list[Reading]:
-    """Read processes that are there and stand still.
+    """Read processes that are there, each again until it stands still, a few times at most.
 
     Parameters
     ----------
@@ -141,15 +144,20 @@ def observe(pids: Sequence[int], watches: Callable[[MappedFile], bool], geometry
     CapabilityError
         When one may not be read.
     """
-    counts, taken = vm_bytes(pids), faults(pids).minor
     buffer = ScanBuffer()
     found = []
-    for pid, vmpte, minor in zip(pids, counts.tolist(), taken.tolist(), strict=True):
-        try:
-            with open_pagemap(f"/proc/{pid}/pagemap", buffer) as pagemap:
-                found.append(_reading(pid, vmpte, minor, pagemap, watches, geometry))
-        except (FileNotFoundError, ProcessLookupError):
-            raise CellFailed(f"process {pid} ended while it was read") from None
+    for pid in pids:
+        for attempt in range(_ATTEMPTS):
+            count = int(vm_bytes([pid])[0])
+            try:
+                with open_pagemap(f"/proc/{pid}/pagemap", buffer) as pagemap:
+                    one = _reading(pid, count, int(faults([pid]).minor[0]), pagemap, watches, geometry)
+            except (FileNotFoundError, ProcessLookupError):
+                raise CellFailed(f"process {pid} ended while it was read") from None
+            if int(vm_bytes([pid])[0]) == count:
+                break
+            time.sleep(_PAUSE * (attempt + 1))  # it was still at work: count and places would be of two moments
+        found.append(one)
     return found
 
 
