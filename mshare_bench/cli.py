@@ -420,8 +420,9 @@ def _print(result: "Result", output: Output) -> None:
     if output.quiet:
         return
     from mshare_bench.report.screen import print_results
+    from mshare_bench.report.studies import TABLES
 
-    print_results({"cells": cells, "figures": result.table("figures")}, console())
+    print_results({name: result.table(name) for name in ("figures", *TABLES)}, console())
     print(f"results: {result.path}")
     if result.link:
         print(f"in MLflow: {result.link}")

@@ -217,7 +217,7 @@ class _Placing:
         """Why a cell can't be placed; None where it can, or needs no placing."""
         from mshare_bench.errors import PlacementError
 
-        if cell.point.machines is None:
+        if cell.point.machines is None or cell.point.workload.name == "fleet":  # a fleet turns away whom it can't hold
             return None
         from mshare_bench.sim.places import check_places
 

@@ -8,12 +8,56 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
-from mshare_bench.domain.units import parse_count, parse_duration
+from mshare_bench.domain.units import parse_count, parse_duration, parse_size
 from mshare_bench.errors import ConfigError
 
-__all__ = ["PlacementChoice"]
+__all__ = ["EpochChoice", "PlacementChoice"]
 
 Nodes = tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class EpochChoice:
+    """A stretch of time: `60s`, `60s drain 0:1`, `60s dead 2`, `60s share 0.5`, and any of these together.
+
+    Attributes
+    ----------
+    seconds
+        How long it lasts.
+    share
+        Of every group's processes that run.
+    drained, dead
+        Nodes (machine and node id) that must be left, and machines that are down.
+    """
+
+    seconds: float
+    share: float = 1.0
+    drained: Nodes = ()
+    dead: tuple[int, ...] = ()
+
+    @classmethod
+    def parse(cls, text: str, key: str = "placement.epochs") -> "EpochChoice":
+        """Read one.
+
+        Raises
+        ------
+        ConfigError
+            For a word that means nothing, or one without its value.
+        """
+        first, *words = text.split()
+        if len(words) % 2:
+            raise ConfigError(f"{key}={text}: say a time, then drain M:N, dead M or share X")
+        share, drained, dead = 1.0, list[tuple[int, int]](), list[int]()
+        for word, value in zip(words[::2], words[1::2], strict=True):
+            if word == "drain":
+                drained += _nodes(value, key)
+            elif word == "dead":
+                dead.append(parse_count(value, key))
+            elif word == "share":
+                share = _share(value, key)
+            else:
+                raise ConfigError(f"{key}={text}: {word} is none of drain, dead and share")
+        return cls(_seconds(first, key), share, tuple(drained), tuple(dead))
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +81,8 @@ class PlacementChoice:
         Seconds that `optimal` may take.
     horizon
         Seconds for which the load stays as it is: with it, rows say what moving would cost and when it pays; None for without.
+    epochs, strategy, budget
+        Of `epochs`: stretches of time, who decides what moves (`planned`, `never`, `greedy`), and bytes that may move in each.
     """
 
     policy: str = "first_touch"
@@ -48,6 +94,9 @@ class PlacementChoice:
     walk_share: float = 0.3
     time_limit: float = 10.0
     horizon: float | None = None
+    epochs: tuple[str, ...] = ()
+    strategy: str = "planned"
+    budget: int | None = None
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> "PlacementChoice":
@@ -87,6 +136,8 @@ class PlacementChoice:
 def _spelled(value: object) -> str:
     if isinstance(value, bool):
         return str(value).lower()
+    if isinstance(value, tuple) and value and isinstance(value[0], str):
+        return "|".join(value)
     if isinstance(value, tuple):
         return "+".join(f"{machine}:{node}" for machine, node in value)
     return str(int(value)) if isinstance(value, float) and value == int(value) else str(value)
@@ -139,6 +190,14 @@ def _nodes(value: object, key: str) -> Nodes:
     return tuple(found)
 
 
+def _epochs(value: object, key: str) -> tuple[str, ...]:
+    texts = value if isinstance(value, list | tuple) else str(value).split("|")
+    found = tuple(" ".join(str(text).split()) for text in texts)
+    for text in found:
+        EpochChoice.parse(text, key)
+    return found
+
+
 _PARSERS: dict[str, Callable[[Any, str], Any]] = {
     "tables": _text,
     "exclusive": _flag,
@@ -148,4 +207,7 @@ _PARSERS: dict[str, Callable[[Any, str], Any]] = {
     "walk_share": _share,
     "time_limit": _seconds,
     "horizon": _seconds,
+    "epochs": _epochs,
+    "strategy": _text,
+    "budget": parse_size,
 }

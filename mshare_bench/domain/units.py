@@ -104,5 +104,6 @@ def format_duration(nanoseconds: int | float) -> str:
     """Write a duration for people: `31 us`, `6.5 ms`, `1.2 s`."""
     for unit, scale in (("s", 10**9), ("ms", 10**6), ("us", 10**3)):
         if abs(nanoseconds) >= scale:
-            return f"{nanoseconds / scale:.3g} {unit}"
+            value = nanoseconds / scale
+            return f"{value:,.0f} {unit}" if abs(value) >= 1000 else f"{value:.3g} {unit}"
     return f"{nanoseconds:.3g} ns"

@@ -108,8 +108,10 @@ class FleetRun:
         Groups moved to empty machines, and their bytes.
     rejected
         Groups that found no room.
-    move_ns
-        What all moves of the day took.
+    by_tenant
+        Groups that run, by tenant.
+    slot_ns
+        What the moves of the slot took.
     """
 
     shared_tables: bool
@@ -120,7 +122,13 @@ class FleetRun:
     moves: tuple[int, ...]
     moved_bytes: tuple[int, ...]
     rejected: tuple[int, ...]
-    move_ns: float
+    by_tenant: tuple[tuple[int, ...], ...]
+    slot_ns: tuple[float, ...]
+
+    @property
+    def move_ns(self) -> float:
+        """What all moves of the day took."""
+        return sum(self.slot_ns)
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,7 +207,9 @@ def run_fleet(
     columns: dict[str, list[int]] = {
         name: [] for name in ("machines", "memory", "tables", "groups", "moves", "moved_bytes", "rejected")
     }
-    moved_groups = [0] * len(tenants)
+    by_tenant: list[tuple[int, ...]] = []
+    slot_ns: list[float] = []
+    each = [_move_ns(topology, tenant, shared_tables, costs) for tenant in tenants]
     for number, slot in enumerate(day):
         for k, picks in enumerate(slot.departures):
             fleet.leave(k, picks)
@@ -207,8 +217,9 @@ def run_fleet(
         moved = [0] * len(tenants)
         if consolidate_every and (number + 1) % consolidate_every == 0:
             moved = fleet.consolidate()
-        moved_groups = [a + b for a, b in zip(moved_groups, moved, strict=True)]
+        slot_ns.append(sum(n * ns for n, ns in zip(moved, each, strict=True)))
         counts = fleet.counts()
+        by_tenant.append(tuple(counts))
         columns["machines"].append(fleet.in_use())
         columns["memory"].append(sum(n * size for n, size in zip(counts, fleet.sizes, strict=True)))
         columns["tables"].append(sum(n * size for n, size in zip(counts, fleet.tables, strict=True)))
@@ -216,8 +227,8 @@ def run_fleet(
         columns["moves"].append(sum(moved))
         columns["moved_bytes"].append(sum(n * size for n, size in zip(moved, fleet.sizes, strict=True)))
         columns["rejected"].append(rejected)
-    move_ns = sum(n * _move_ns(topology, t, shared_tables, costs) for n, t in zip(moved_groups, tenants, strict=True))
-    return FleetRun(shared_tables, **{name: tuple(values) for name, values in columns.items()}, move_ns=move_ns)
+    rows = {name: tuple(values) for name, values in columns.items()}
+    return FleetRun(shared_tables, **rows, by_tenant=tuple(by_tenant), slot_ns=tuple(slot_ns))
 
 
 def compare_fleet(

@@ -241,12 +241,15 @@ def advise(
             "stay",
             even,
             0.0,
-            f"stay: moving {what} costs {format_duration(move_loss)} and saves {format_duration(saving)} a second, which pays "
+            f"stay: moving {what} costs {format_duration(move_loss)} with what stays remote meanwhile, and saves "
+            f"{format_duration(saving)} a second, which pays "
             f"after {format_duration(even or 0)}, beyond the {horizon_s:g} s at hand",
         )
+    meanwhile = " with what stays remote meanwhile," if action == "move" else ""
     doing = "moving" if action == "move" else "replicating the tables of"
     reason = (
-        f"{action}: {doing} {what} costs {format_duration(loss)} and saves {format_duration(gain)} a second, which pays after "
+        f"{action}: {doing} {what} costs {format_duration(loss)}{meanwhile} and saves "
+        f"{format_duration(gain)} a second, which pays after "
         f"{format_duration(even or 0)}"
     )
     return Advice("move" if action == "move" else "replicate", even, net, reason)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["STYLE", "figures", "new_figure", "plain", "svg", "write_figures"]
+__all__ = ["STYLE", "figures", "new_figure", "plain", "scale_axis", "svg", "write_figures"]
 
 STYLE = {
     "font.family": "sans-serif",
@@ -187,7 +187,7 @@ def _dots(found: Sequence[Panel], chosen: Mapping[str, str], title: str, kind: s
         axis.set_xscale("log", base=2 if kind == "bytes" else 10)
         low, high = axis.get_xlim()
         axis.set_xlim(low, high * (high / low) ** 0.18)  # room for the values
-        _scale(axis.xaxis, kind)
+        scale_axis(axis.xaxis, kind)
         axis.set_ylim(-0.6, len(labels) - 0.4)
         axis.set_yticks(range(len(labels)), labels)
         axis.grid(visible=True, axis="both")
@@ -234,8 +234,8 @@ def _curves(found: Sequence[Panel], chosen: Mapping[str, str], title: str, kind:
                 ends[line.label] = (x[-1], y[-1], color)
         axis.set_xscale("log")
         axis.set_yscale("log", base=2 if kind == "bytes" else 10)
-        _scale(axis.xaxis, "processes" if panel.x == "processes" else "bytes")
-        _scale(axis.yaxis, kind)
+        scale_axis(axis.xaxis, "processes" if panel.x == "processes" else "bytes")
+        scale_axis(axis.yaxis, kind)
         axis.grid(visible=True)
         axis.set_title(panel.title, color=INK)
         axis.set_xlabel("processes" if panel.x == "processes" else "region")
@@ -254,7 +254,7 @@ def _curves(found: Sequence[Panel], chosen: Mapping[str, str], title: str, kind:
     return figure
 
 
-def _scale(axis: Any, kind: str) -> None:
+def scale_axis(axis: Any, kind: str) -> None:
     """Ticks as people say them: powers of two for bytes, of ten for processes and times (ns), seven at most."""
     from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
@@ -334,7 +334,7 @@ def _savings(grids: Sequence[Grid]) -> "Figure":
     if image is not None:
         bar = figure.colorbar(image, ax=axes, shrink=0.9, pad=0.015, aspect=30)
         bar.outline.set_visible(False)
-        _scale(bar.ax.yaxis, "bytes")
+        scale_axis(bar.ax.yaxis, "bytes")
         bar.set_label("page tables saved against shmem")
     return figure
 
@@ -377,8 +377,8 @@ def _break_even(found: Sequence[BreakEven], chosen: Mapping[str, str]) -> "Figur
                 )  # fmt: skip
         axis.set_xscale("log", base=2)
         axis.set_yscale("log")
-        _scale(axis.xaxis, "bytes")
-        _scale(axis.yaxis, "processes")
+        scale_axis(axis.xaxis, "bytes")
+        scale_axis(axis.yaxis, "processes")
         axis.grid(visible=True)
         axis.set_title(f"in {measure}" if measure == "page tables" else "in time to attach and touch", color=INK)
         axis.set_xlabel("region")

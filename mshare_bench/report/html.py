@@ -21,6 +21,7 @@ from mshare_bench.report.mmu import walks_table
 from mshare_bench.report.pairs import Scene, checked, costliest, missing
 from mshare_bench.report.palette import palette, variables
 from mshare_bench.report.selection import BreakEven, break_even
+from mshare_bench.report.studies import TABLES, Study, study_of, study_table
 from mshare_bench.report.style import style_sheet
 from mshare_bench.report.table import results_table
 from mshare_bench.results.files import atomic
@@ -75,10 +76,11 @@ def write_report(store: Store, path: Path | None = None, colors: Mapping[str, st
     """
     cells = store.table("cells")
     crossings = break_even(cells)
-    made = figures(cells, _palette(cells, colors), crossings)
+    study = study_of({name: store.table(name) for name in TABLES})
+    made = _figures(cells, study, colors, crossings)
     target = path or store.path / "report.html"
     with atomic(target) as file:
-        file.write(_render(store, cells, made, crossings, colors).encode())
+        file.write(_render(store, cells, made, crossings, study, colors).encode())
     if path is None:
         write_figures(made, store.path / "figures")
     return target
@@ -88,7 +90,16 @@ def render_report(store: Store, colors: Mapping[str, str] | None = None) -> str:
     """Make the report as one HTML document."""
     cells = store.table("cells")
     crossings = break_even(cells)
-    return _render(store, cells, figures(cells, _palette(cells, colors), crossings), crossings, colors)
+    study = study_of({name: store.table(name) for name in TABLES})
+    return _render(store, cells, _figures(cells, study, colors, crossings), crossings, study, colors)
+
+
+def _figures(
+    cells: pa.Table, study: Study | None, colors: Mapping[str, str] | None, crossings: Sequence[BreakEven]
+) -> dict[str, "Figure"]:
+    """A study's own figure first; of its cells no curve over processes is drawn, which it does not ask for."""
+    chosen = _palette(cells, colors)
+    return figures(cells, chosen, crossings) if study is None else {study.name: study.draw(chosen)}
 
 
 def _palette(cells: pa.Table, colors: Mapping[str, str] | None) -> dict[str, str]:
@@ -100,12 +111,17 @@ def _render(
     cells: pa.Table,
     made: Mapping[str, "Figure"],
     crossings: Sequence[BreakEven],
+    study: Study | None,
     colors: Mapping[str, str] | None,
 ) -> str:
     chosen = _palette(cells, colors)
     scene = costliest(cells)
     drawn = {name: svg(figure, name, chosen) for name, figure in made.items()}
-    parts = [_header(store, scene, answer(cells)), _tiles(scene, checked(cells))]
+    if study is not None:
+        parts = [_header(store, study.question, study.answer)]
+        parts.append(_section(study.title, study.caption, drawn.pop(study.name) + study_table(study), "long"))
+    else:
+        parts = [_header(store, _question(scene), answer(cells)), _tiles(scene, checked(cells))]
     several = len(cells["workload"].unique()) > 1
     workload = f" Workload: {scene.coordinates['workload']}." if scene is not None and several else ""
     for name, picture in drawn.items():
@@ -113,7 +129,7 @@ def _render(
         caption += workload if name in ("savings", "break_even") else ""
         below = break_even_table(crossings) if name == "break_even" else ""
         parts.append(_section(title, caption, picture + below))
-    if "break_even" not in drawn and (table := break_even_table(crossings)):
+    if study is None and "break_even" not in drawn and (table := break_even_table(crossings)):
         caption = f"From how many processes on, of those swept, mshare is ahead.{workload}"
         parts.append(_section("Break-even", caption, table))
     parts += [walks_table(cells), results_table(cells)]
@@ -148,15 +164,16 @@ def _section(title: str, caption: str, content: str, kind: str = "") -> str:
     return f'<section class="{kind}">\n<h2>{escape(title)}</h2>\n<p>{escape(caption)}</p>\n{content}\n</section>'
 
 
-def _header(store: Store, scene: Scene | None, sentence: str) -> str:
+def _question(scene: Scene | None) -> str:
+    if scene is None:
+        return "What do page tables cost, and what does sharing them leave?"
+    share = "do" if scene.processes != 1 else "does"
+    return f"What {share} {situation(scene)} spend on page tables, and what does each way of sharing leave of it?"
+
+
+def _header(store: Store, question: str, sentence: str) -> str:
     when = store.info.created.replace("T", " ").replace("+00:00", " UTC")
     kicker = " · ".join(part for part in ("mshare-bench", store.info.name, when) if part)
-    question = "What do page tables cost, and what does sharing them leave?"
-    if scene is not None:
-        share = "do" if scene.processes != 1 else "does"
-        question = (
-            f"What {share} {situation(scene)} spend on page tables, and what does each way of sharing leave of it?"
-        )
     return (
         f'<p class="kicker">{escape(kicker)}</p>\n<h1>{escape(question)}</h1>\n<p class="answer">{escape(sentence)}</p>'
     )

@@ -23,6 +23,7 @@ from mshare_bench.report.interfaces import compare_interfaces, interface_lines, 
 from mshare_bench.report.mmu import print_walks
 from mshare_bench.report.pairs import Missing, Pair, Scene, missing, scenes, select
 from mshare_bench.report.scene import headline, said, varying
+from mshare_bench.report.studies import Study, study_of
 from mshare_bench.results.savings import BASELINE
 
 __all__ = ["most_pairs", "print_results", "rows_json"]
@@ -56,12 +57,20 @@ def print_results(tables: Mapping[str, pa.Table], console: Console | None = None
     Parameters
     ----------
     tables
-        Tables of a store by name, savings filled; only `cells` is needed, `figures` is shown where it is given.
+        Tables of a store by name, savings filled; only `cells` is needed. `figures` is shown where it is given, those of
+        `report.studies.TABLES` are looked at.
     console
         Where to; standard output by default.
     """
     console = console or Console()
     cells = tables["cells"]
+    study = study_of(tables)
+    if study is not None:
+        _print_study(study, console)
+        if absent := missing(cells):
+            console.print(_absent(absent))
+        console.print(Text(study.answer, style="bold"))
+        return
     shown, left_out = select(cells, most_pairs)
     found = scenes(shown)
     if found:
@@ -81,6 +90,36 @@ def print_results(tables: Mapping[str, pa.Table], console: Console | None = None
     if contests:
         console.print(Text("\n".join(["  Interfaces", *(f"    {line}" for line in interface_lines(contests)), ""])))
     console.print(Text(" ".join(filter(None, (answer(cells), interface_sentence(contests)))), style="bold"))
+
+
+def _print_study(study: Study, console: Console) -> None:
+    """The table of a study; columns that have no room are left out, the last first."""
+    table = [row for row in (study.head, *study.rows) if len(row) > 1]
+    widths = [max(cell_len(row[column]) for row in table) for column in range(len(study.head))]
+    while len(widths) > 1 and sum(widths) + 2 * len(widths) > console.width:
+        widths.pop()
+    lines = [
+        Text(),
+        _study_line(study.head, widths, "bold"),
+        Text("  " + "─" * (sum(widths) + 2 * len(widths) - 2), "dim"),
+    ]
+    for row in study.rows:
+        lines.append(Text(f"  {row[0]}", "bold cyan") if len(row) == 1 else _study_line(row, widths, ""))
+    for line in (*lines, Text()):
+        line.truncate(console.width, overflow="ellipsis")
+        console.print(line, no_wrap=True)
+    for note in study.notes:
+        console.print(Padding(Text(note, "dim"), (0, 0, 0, 2), expand=False))
+    if study.notes:
+        console.print()
+
+
+def _study_line(row: Sequence[str], widths: Sequence[int], style: str) -> Text:
+    parts = [
+        cell + " " * (width - cell_len(cell)) if i == 0 else " " * (width - cell_len(cell)) + cell
+        for i, (cell, width) in enumerate(zip(row, widths, strict=False))
+    ]
+    return Text("  " + "  ".join(parts).rstrip(), style)
 
 
 def _table(found: Sequence[Scene], width: int) -> Group:

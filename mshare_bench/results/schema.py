@@ -67,6 +67,8 @@ address_space_bytes: int B lower Address space that one process gives to the reg
 {times}tlb_misses: float count lower TLB misses over all processes, during touch: each is a page walk
 walk_cycles: float cycles lower Cycles in page walks over all processes, during touch
 remote_walk_fraction: float 1 lower Share of page walks that touch a table on another node
+placement_cost_ns: float ns/s lower Cost of the placement per second of run: memory, remote reads and walks, replicas, traffic
+moving_cost_ns: float ns lower CPU time that all moves of a placed cell take
 lock_wait_ns: float ns lower Waiting for locks that faulters share, per process, during touch
 tlb_flushes: int count lower TLB flushes that touching, protecting and unmapping order, over all processes
 shootdowns: int count lower TLB shootdown interrupts while processes touch, fork (not in predictions), protect and unmap
@@ -148,6 +150,18 @@ figure: str - none What an application says of itself: queries_per_second, lates
 value: float - none The figure; null where it could not be had
 unit: str - none Its unit
 better: str - none lower, higher or none
+""",
+    "fleet": _KEY
+    + """
+slot: int - none Stretch of the day, from 0
+hour: float h none Hour of the day at which it begins
+machines: int count lower Machines that run something at its end
+data_bytes: int B lower Data in use
+page_table_bytes: int B lower Page tables of shared memory in use
+groups: int count none Process groups that run
+moves: int count lower Groups moved to another machine
+moved_bytes: int B lower Bytes of these
+rejected: int count lower Groups that found no room
 """,
     "environments": """
 env: str - none Environment

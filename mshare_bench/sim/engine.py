@@ -8,6 +8,7 @@ import numpy as np
 from mshare_bench.domain.cell import Cell
 from mshare_bench.domain.cost import CostModel
 from mshare_bench.domain.geometry import X86_64, Geometry
+from mshare_bench.domain.placement import PlacementChoice
 from mshare_bench.domain.ports import Estimate, Tables
 from mshare_bench.domain.workload import ProcessGroup
 from mshare_bench.errors import ConfigError, MshareBenchError
@@ -24,6 +25,7 @@ from mshare_bench.sim.time import Timed, median_times, prices_of, spreads, timed
 from mshare_bench.sim.work import WORK_PHASES, shares_of
 
 if TYPE_CHECKING:
+    from mshare_bench.sim.epochs import Moved
     from mshare_bench.sim.places import Places
 
 __all__ = ["SimEngine"]
@@ -66,17 +68,25 @@ class SimEngine:
 
     def _alike(self, alike: Alike, rows: Rows) -> None:
         point, cell = alike.point, alike.cells[0]
-        places, remote, waits = None, None, None
+        places, moved, remote, waits, spent = None, None, None, None, dict[str, float]()
+        if point.machines is not None and point.workload.name == "fleet":
+            from mshare_bench.sim.fleet import add_fleet
+
+            add_fleet(cell, rows, self._costs.get(cell.cost), self._geometry)
+            return
         try:
             if point.machines is None:
                 setting = setting_of(point, self._geometry)
                 result, times = account_of(setting, self._geometry), self._timed(cell, setting)
                 flushes, waits = self._flushes(cell, setting), self._lock_wait(cell, setting, result, times)
             else:
-                from mshare_bench.sim.places import places_of
+                from mshare_bench.placement.cost import cost_of
                 from mshare_bench.sim.remote import remote_walk_fraction
 
-                places = places_of(point, self._geometry)
+                places, moved = self._placed(cell)
+                spent = (
+                    moved.costs() if moved else {"placement_cost_ns": cost_of(places.problem, places.assignment).total}
+                )
                 result, remote = places.account, remote_walk_fraction(places, self._geometry)
                 times, flushes = self._timed(cell, places), self._placed_flushes(places)
             mmu = mmu_figures(cell, self._geometry, remote)
@@ -104,12 +114,25 @@ class SimEngine:
             remote_walk_fraction=remote,
             tlb_flushes=None if flushes is None else flushes.ordered,
             shootdowns=None if flushes is None else flushes.interrupts,
+            **spent,
             basis=basis,
             lock_wait_ns=waits,  # of placed cells it is not known which CPUs meet
             **_mmu_columns(mmu),
             **_columns(times),
         )
         self._long_tables(alike, result, times, rows, places)
+        if places is not None and moved is not None:
+            moved.add(_key(alike.cells), places.problem.topology, rows)
+
+    def _placed(self, cell: Cell) -> "tuple[Places, Moved | None]":
+        """Place a cell once, or from epoch to epoch."""
+        from mshare_bench.sim.epochs import epochs_of
+        from mshare_bench.sim.places import places_of
+
+        choice = PlacementChoice.parse(cell.point.placement)
+        if choice.policy != "epochs":
+            return places_of(cell.point, self._geometry), None
+        return epochs_of(cell.point, choice, self._costs.get(cell.cost), self._geometry)
 
     def _timed(self, cell: Cell, what: "Setting | Places") -> list[Timed]:
         """Times of all processes; none where the cell names no profile."""
@@ -187,6 +210,12 @@ class SimEngine:
             )
         if places is not None:
             add_places(key, places, rows)
+            choice = PlacementChoice.parse(alike.point.placement)
+            if choice.horizon is not None:
+                from mshare_bench.sim.moves import add_moves, moves_of
+
+                costs = self._costs.get(cells[0].cost)
+                add_moves(key, places, moves_of(places, choice, costs, self._geometry), rows)
         else:
             for group in groups:
                 who = {"group": group.name, "role": group.role, "processes": group.processes}

@@ -25,7 +25,17 @@ from mshare_bench.sim.bundles import Bundle, Run, bundles_of, part_of
 from mshare_bench.sim.result import Account, RegionAccount
 from mshare_bench.sim.tables import Tables, cohorts, count_common, count_own, union_pages
 
-__all__ = ["Held", "MachinePart", "NodeUse", "Places", "check_places", "demands_of", "places_of", "problem_of"]
+__all__ = [
+    "Held",
+    "MachinePart",
+    "NodeUse",
+    "Places",
+    "check_places",
+    "demands_of",
+    "places_of",
+    "problem_of",
+    "settled",
+]
 
 _DOMAIN = "shared"
 
@@ -115,6 +125,11 @@ def check_places(point: Point) -> None:
     from mshare_bench.placement.registry import require_policies
 
     choice = PlacementChoice.parse(point.placement)
+    if choice.policy == "epochs":
+        from mshare_bench.sim.epochs import check_epochs
+
+        check_epochs(point, choice)
+        return
     require_policies(choice.policy, choice.tables)
     problem, _ = problem_of(point, _topology(point), choice)
     if choice.policy == "bind":
@@ -135,6 +150,13 @@ def places_of(point: Point, geometry: Geometry = X86_64) -> Places:
     problem, bundles = problem_of(point, _topology(point), choice, geometry)
     options = {"nodes": choice.nodes} if choice.nodes else {}
     assignment = assign(problem, choice.policy, choice.tables, time_limit=choice.time_limit, **options)
+    return settled(point, problem, bundles, assignment, geometry)
+
+
+def settled(
+    point: Point, problem: Problem, bundles: Sequence[Bundle], assignment: Assignment, geometry: Geometry = X86_64
+) -> Places:
+    """Count what lies where under an assignment of a point's bundles."""
     parts = tuple(_parts(point, bundles, assignment, geometry))
     nodes = {
         (part.machine, node.id): NodeUse() for part in parts for node in problem.topology.machine(part.machine).nodes
@@ -159,7 +181,7 @@ def problem_of(
             f"{topology.cpus:,} CPUs"
         )
     bundles = bundles_of(workload, topology.nodes, single=choice.exclusive)
-    overcommit = 1.0 if choice.exclusive else choice.overcommit or _enough(bundles, topology)
+    overcommit = 1.0 if choice.exclusive else choice.overcommit or _enough(bundles, topology, choice)
     demands = demands_of(point, bundles, choice, geometry)
     return make_problem(topology, demands, overcommit=overcommit), bundles
 
@@ -208,15 +230,20 @@ def _topology(point: Point) -> Topology:
     return point.machines
 
 
-def _enough(bundles: Sequence[Bundle], topology: Topology) -> float:
-    """Busy processes per CPU, a whole number, with which all bundles find a node."""
+def _enough(bundles: Sequence[Bundle], topology: Topology, choice: PlacementChoice) -> float:
+    """Busy processes per CPU, a whole number, with which all bundles find a node (of those that they are bound to)."""
     processes = sum(bundle.count * bundle.processes for bundle in bundles)
     largest = max(bundle.processes for bundle in bundles)
     units = sum(bundle.count for bundle in bundles)
-    sizes = [
-        (len(node.cpus), cohort.count) for cohort in topology.cohorts for node in cohort.machine.nodes if node.cpus
-    ]
-    each = -(-processes // topology.cpus)
+    if choice.nodes:
+        named = [(topology.machine(machine), node) for machine, node in choice.nodes]
+        found = [(node, 1) for machine, wanted in named for node in machine.nodes if node.id == wanted]
+    else:
+        found = [(node, cohort.count) for cohort in topology.cohorts for node in cohort.machine.nodes]
+    sizes = [(len(node.cpus), count) for node, count in found if node.cpus]
+    if not sizes:  # `bind` says what is wrong with these nodes
+        return 1.0
+    each = -(-processes // sum(cpus * count for cpus, count in sizes))
     while sum(count * (cpus * each // largest) for cpus, count in sizes) < units:
         each += 1
     return float(each)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from mshare_bench.domain.placement import PlacementChoice
+from mshare_bench.domain.placement import EpochChoice, PlacementChoice
 from mshare_bench.errors import ConfigError
 
 SEVERAL = [
@@ -12,6 +12,8 @@ SEVERAL = [
     (PlacementChoice("pack", exclusive=True, overcommit=2.5), "pack;exclusive=true;overcommit=2.5"),
     (PlacementChoice("optimal", reads_per_s=5e7, walk_share=0.25, time_limit=0.5, horizon=2e6),
      "optimal;reads_per_s=50000000;walk_share=0.25;time_limit=0.5;horizon=2000000"),
+    (PlacementChoice("epochs", epochs=("60s", "1s drain 0:1"), strategy="never", budget=4096),
+     "epochs;epochs=60s|1s drain 0:1;strategy=never;budget=4096"),
 ]  # fmt: skip
 
 
@@ -37,9 +39,18 @@ def test_configuration_values_come_as_they_are_written() -> None:
         ({"walk_share": 1.5}, "placement.walk_share=1.5: must be between 0 and 1"),
         ({"horizon": "soon"}, "placement.horizon=soon: not a duration"),
         ({"tables": "a;b"}, "placement.tables=a;b: must be a name"),
+        ({"epochs": ["60s drain"]}, "placement.epochs=60s drain: say a time, then drain M:N, dead M or share X"),
+        ({"epochs": ["60s burn 0"]}, "placement.epochs=60s burn 0: burn is none of drain, dead and share"),
+        ({"epochs": ["soon"]}, "placement.epochs=soon: not a duration"),
         ({"node": 1}, "placement.node=1: there is no such option; there are tables, exclusive"),
     ],
 )
 def test_what_can_not_be_is_named(values: dict[str, object], complaint: str) -> None:
     with pytest.raises(ConfigError, match=complaint):
         PlacementChoice.of({"name": "bind", **values})
+
+
+def test_an_epoch_is_a_time_and_what_differs_in_it() -> None:
+    assert EpochChoice.parse("1500ms") == EpochChoice(1.5)
+    text = "60s drain 0:1 dead 2 share 0.25 drain 3:0"
+    assert EpochChoice.parse(text) == EpochChoice(60.0, 0.25, ((0, 1), (3, 0)), (2,))

@@ -101,7 +101,10 @@ def test_advice_moves_when_the_time_is_long_enough() -> None:
     # 1 s of copying, and half of 0.1 s per second lost meanwhile: 1.05 s, at 0.1 s per second.
     assert short.break_even_ns == long.break_even_ns == pytest.approx(10.5e9)
     assert long.net_ns == pytest.approx(60 * 1e8 - 1.05e9)
-    assert long.reason == "move: moving g costs 1.05 s and saves 100 ms a second, which pays after 10.5 s"
+    assert (
+        long.reason
+        == "move: moving g costs 1.05 s with what stays remote meanwhile, and saves 100 ms a second, which pays after 10.5 s"
+    )
     assert "pays after 10.5 s, beyond the 5 s at hand" in short.reason
 
 
