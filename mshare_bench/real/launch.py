@@ -49,7 +49,7 @@ from mshare_bench.real.agent.image import Binding, ControlImage, encode
 from mshare_bench.real.agent.locate import agent_path
 from mshare_bench.real.agent.ops import Op, Program
 from mshare_bench.real.agent.protocol import MessageKind, Spawn
-from mshare_bench.real.agent.zygote import Zygote
+from mshare_bench.real.agent.zygote import Packet, Zygote
 
 PhaseResults: TypeAlias = NDArray[np.void]
 """Structured array, one entry per agent, with the int64 fields of ``protocol.PHASE_RESULT``:
@@ -87,7 +87,7 @@ class ProcessTree:
     nice, oom_score_adj
         Set in the zygote, inherited by the agents; None leaves them alone.
     timeout
-        Seconds that any one command may take.
+        Seconds that any one command may take; a phase, from one agent that finishes to the next.
 
     Raises
     ------
@@ -333,7 +333,7 @@ class ProcessTree:
         """
         zygote, limit = self._open(), self.timeout if timeout is None else timeout
         try:
-            packet = zygote.receive(limit)
+            packet = self._receive(zygote, limit)
             if packet.kind == MessageKind.DIED:
                 raise failures.died(packet.a, self.agents, packet.b, packet.c, self._activity)
             if packet.kind == MessageKind.FAILED:
@@ -350,6 +350,26 @@ class ProcessTree:
             self._broken = failures.zygote_gone(zygote.exit_code(), self._activity)
             raise self._broken from error
 
+    def _receive(self, zygote: Zygote, limit: float) -> Packet:
+        """Wait for a packet. The time starts anew as long as agents go on finishing: a slow machine is no hanging agent."""
+        seen = 0
+        while True:
+            try:
+                return zygote.receive(limit)
+            except TimeoutError:
+                done = int(self._done()[1].sum())
+                if done <= seen:
+                    raise
+                seen = done
+
+    def _done(self) -> tuple[int, NDArray[np.bool_]]:
+        """The first agent of the phase that runs, and which agents from it on have finished; none outside of phases."""
+        if self._activity not in self.phases:
+            return 0, np.zeros(0, bool)
+        lo, hi = (int(self._header[key][0]) for key in ("lo", "hi"))
+        results = self._results(self._phase(self._activity), lo, hi)
+        return lo, results["sequence"] == self._header["sequence"][0]
+
     # -- what went wrong -----------------------------------------------------------------------------------------
 
     def _name(self, agent: int) -> str:
@@ -361,13 +381,14 @@ class ProcessTree:
 
     def _late(self, limit: float) -> CellFailed:
         message = f"{self._activity!r} did not finish within {limit:g} s"
-        if self._activity in self.phases:
-            lo, hi = (int(self._header[key][0]) for key in ("lo", "hi"))
-            done = self._results(self._phase(self._activity), lo, hi)["sequence"] == self._header["sequence"][0]
-            if len(done) and not done.all():
-                first = lo + int(np.argmin(done))
-                pid = int(self._records["head"]["pid"][first])
-                message += f": {int(done.sum())} of {hi - lo} agents did; the first that did not is {first} (pid {pid})"
+        lo, done = self._done()
+        if len(done) and not done.all():
+            first = lo + int(np.argmin(done))
+            pid = int(self._records["head"]["pid"][first])
+            after = " after the last agent that did" if done.any() else ""
+            message += (
+                f"{after}: {int(done.sum())} of {len(done)} agents did; the first that did not is {first} (pid {pid})"
+            )
         return CellFailed(message)
 
     def _raise_errors(self, phase: str, lo: int, results: PhaseResults) -> None:

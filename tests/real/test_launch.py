@@ -18,6 +18,7 @@ from mshare_bench.real.agent import (
     checksum,
 )
 from mshare_bench.real.agent.ops import REGIONS_START
+from mshare_bench.real.agent.zygote import Packet, Zygote
 from mshare_bench.real.launch import Binding, ProcessTree, Spawn
 from tests.real.processes import (
     FAULT_AROUND,
@@ -170,6 +171,26 @@ def test_each_agent_hands_its_turn_to_the_one_that_many_further_on() -> None:
             tree.run("work", timeout=0.5)
         ran = tree.results("work")["sequence"] > 0
         assert np.flatnonzero(~ran).tolist() == [4, 7, 10]
+
+
+def test_the_time_starts_anew_as_agents_finish(monkeypatch: pytest.MonkeyPatch) -> None:
+    with ProcessTree([{"work": []}], 8, parallel=1) as tree:
+        tree.launch()
+        stopped, waits = [3, 6], []
+        for agent in stopped:
+            os.kill(int(tree.pids[agent]), signal.SIGSTOP)
+        receive = Zygote.receive
+
+        def one_goes_on_at_each_wait(self: Zygote, seconds: float) -> Packet:
+            if waits:
+                os.kill(int(tree.pids[stopped.pop(0)]), signal.SIGCONT)
+            waits.append(seconds)
+            return receive(self, seconds)
+
+        monkeypatch.setattr(Zygote, "receive", one_goes_on_at_each_wait)
+        assert (tree.run("work", timeout=1.0)["error"] == 0).all()
+        assert len(waits) == 3
+        monkeypatch.undo()
 
 
 @pytest.mark.parametrize("parallel", [1, 2, 5])
