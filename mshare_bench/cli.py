@@ -212,6 +212,8 @@ def _audit(arguments: list[str], output: Output) -> int:
         parser.add_argument(
             "--arrow", metavar="FILE", help="objects to FILE, processes to one with -processes in its name"
         )
+        parser.add_argument("--out", metavar="FOLDER", help="keep it as a run: results in FOLDER, report, MLflow")
+        parser.add_argument("--no-tracking", action="store_true", help="with --out: without MLflow")
 
     given = _parsed("audit", arguments, describe)
     if given.all and (given.pid or given.cgroup):
@@ -231,6 +233,15 @@ def _audit(arguments: list[str], output: Output) -> int:
         from mshare_bench.audit.screen import render
 
         render(audit, console())
+    if given.out is not None:
+        from mshare_bench.study import keep_audit
+
+        with redirect_stdout(sys.stderr):
+            kept = keep_audit(audit, given.out, output.note, track=not given.no_tracking)
+        if not output.json:
+            output.say(f"results: {kept.path}")
+            if kept.link:
+                output.say(f"in MLflow: {kept.link}")
     return 0
 
 

@@ -15,6 +15,7 @@ from mshare_bench.sweep.plan import Plan, Refusal, finished_on, make_plan
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from mshare_bench.audit import Audit
     from mshare_bench.cluster.stamp import Where
     from mshare_bench.config.cells import CellContext
     from mshare_bench.config.request import PointSet, Request
@@ -27,8 +28,8 @@ if TYPE_CHECKING:
     from mshare_bench.tracking.mlflow import MlflowTracker
 
 __all__ = [
-    "Observer", "Result", "Silent", "Validation", "load", "outlook", "plan_of", "run", "run_request", "sync", "validate",
-    "write_report",
+    "Observer", "Result", "Silent", "Validation", "keep_audit", "load", "outlook", "plan_of", "run", "run_request", "sync",
+    "validate", "write_report",
 ]  # fmt: skip
 
 RUNS = "mshare-runs"
@@ -396,6 +397,40 @@ def validate(*overrides: str, targets: str | Path | None = None, observer: Obser
         link = None if settings.tracking == "none" else _tracker(settings).log(store, observer.note)
         broken = any(status not in ("ok", "skipped") for status in ran["status"].to_pylist())
         return Validation(store.path, found, link, 4 if failed(rows) else int(broken))
+
+
+def keep_audit(audit: "Audit", out: str | Path, note: Callable[[str], None], *, track: bool = True) -> Result:
+    """Keep an audit as a run: on disk first, then in MLflow.
+
+    Parameters
+    ----------
+    audit
+        As `mshare_bench.audit.audit_host` gives it.
+    out
+        Folder of the store; audits in one folder lie side by side.
+    note
+        Is told what stands in the way.
+    track
+        Whether MLflow hears of it.
+
+    Raises
+    ------
+    StoreError
+        When the folder can't be written.
+    """
+    from mshare_bench.audit.rows import audit_rows
+    from mshare_bench.cluster.stamp import stamped
+    from mshare_bench.config.settings import Settings
+    from mshare_bench.real.environment import machine_digest
+    from mshare_bench.results.store import Store
+
+    at = datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
+    with Store.create(out, "audit", config={"selection": audit.selection}) as store:
+        store.append(stamped(audit_rows(audit, machine_digest(), at).tables(), _where()))
+        store.compact()
+        write_report(store)
+        link = _tracker(Settings()).log(store, note) if track else None
+        return Result(store.path, Store.open(store.path), link)
 
 
 def write_report(store: "Store") -> Path:
