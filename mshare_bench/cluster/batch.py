@@ -29,11 +29,11 @@ def run_batch(cells: Sequence[Cell], engine: Engine, where: Where) -> Tables:
     return stamped(tables, where)
 
 
-def failed(cells: Sequence[Cell], reason: str, where: Where) -> Tables:
+def failed(cells: Sequence[Cell], reason: str, where: Where, status: str = "failed") -> Tables:
     """Rows of cells that did not finish."""
     rows = Rows()
     for cell in cells:
-        rows.add("cells", **cell_columns(cell, "failed", " ".join(reason.split())))
+        rows.add("cells", **cell_columns(cell, status, " ".join(reason.split())))
     return stamped(rows.tables(), where)
 
 

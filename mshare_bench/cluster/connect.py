@@ -22,11 +22,12 @@ from typing import Any
 
 from mshare_bench.errors import CapabilityError, ConfigError
 
-__all__ = ["auth_mode", "joined_ray", "local_ray"]
+__all__ = ["auth_mode", "joined_ray", "local_ray", "remove_orphans"]
 
 _ANSWER_SECONDS = 5.0
 _STARTS = 2  # a busy machine may miss the half minute that Ray gives itself
 _OBJECT_STORE_BYTES = 128 << 20
+_PREFIX = "mshare-ray-"
 _LONGEST_FOLDER = 40  # a Unix socket's path holds 107 bytes, Ray's own part of it is about 60
 
 _ENVIRONMENT = {
@@ -249,4 +250,14 @@ def _token() -> str:
 
 def _folder() -> Path:
     base = tempfile.gettempdir()
-    return Path(tempfile.mkdtemp(prefix="mshare-ray-", dir=base if len(base) <= _LONGEST_FOLDER else "/tmp"))
+    base = base if len(base) <= _LONGEST_FOLDER else "/tmp"
+    remove_orphans(Path(base))
+    return Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-", dir=base))
+
+
+def remove_orphans(base: Path) -> None:
+    """Remove what runs left that were killed: their Ray died with them, its folder did not."""
+    for folder in base.glob(f"{_PREFIX}*-*"):
+        pid = folder.name.removeprefix(_PREFIX).partition("-")[0]
+        if pid.isdigit() and not Path("/proc", pid).exists() and folder.stat().st_uid == os.geteuid():
+            shutil.rmtree(folder, ignore_errors=True)

@@ -3,7 +3,8 @@
 Simulated cells go out in batches sized by what they are estimated to take, two for every CPU. Real ones run one at a time on each
 machine, before its simulated ones and never beside them, in an actor that keeps the engine (and what it has measured of the
 machine) from cell to cell. A machine that joins meanwhile is used. What a machine had that died or fell silent runs again
-elsewhere, once; what killed its worker runs again in halves, three times in all.
+elsewhere, once; what killed its worker runs again in halves, three times in all. Cells that take several machines at once
+(`cluster.joint`) come before all others.
 """
 
 import math
@@ -11,17 +12,18 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 from mshare_bench.cluster.batch import SIMULATED_BATCH, batches, failed, run_batch
 from mshare_bench.cluster.connect import joined_ray, local_ray
 from mshare_bench.cluster.estimate import serial_seconds
+from mshare_bench.cluster.joint import Joint, seated
 from mshare_bench.cluster.roster import ClusterOptions, Member, Roster
 from mshare_bench.cluster.stamp import Where
 from mshare_bench.cluster.waiting import Batch, Waiting
 from mshare_bench.domain.cell import Cell
-from mshare_bench.domain.ports import Engine, Tables
-from mshare_bench.errors import CapabilityError
+from mshare_bench.domain.ports import Engine, PartsEngine, Tables
+from mshare_bench.errors import CapabilityError, CellFailed, ConfigError
 
 __all__ = ["RayExecutor"]
 
@@ -78,7 +80,8 @@ class RayExecutor:
         real = any(cell.engine != "sim" for cell in cells)
         roster = Roster(ray, self._options, engines, self._where, here, real, self._note)
         size = _batch_size(cells, engines, roster.cpus)
-        waiting = Waiting((Batch(*one) for one in batches(cells, size)), _memory(engines), self._kinds)
+        todo = (Batch(*one) for one in batches(cells, size))
+        waiting = Waiting(todo, _memory(engines), self._kinds, several=address is not None)
         with closing(roster):
             yield from self._run(roster, waiting, _Flight(ray, engines, address is None), here)
 
@@ -88,7 +91,9 @@ class RayExecutor:
                 yield from self._moved(flight.taken_from(member), member, reason, waiting)
             for batch, error in flight.settled():
                 yield from self._again(batch, error, waiting)
-            for member in roster.members:
+            if waiting.joint and not flight and not flight.doubted and not roster.pending and roster.members:
+                yield from self._together(flight, waiting, roster, here)
+            for member in roster.members if not waiting.joint and not flight.joint else ():
                 flight.fill(member, waiting, roster.members)
             if not flight and not flight.doubted and not roster.members and not roster.pending:
                 reason = f"no machine is left in the cluster: {roster.last_loss}"
@@ -106,6 +111,17 @@ class RayExecutor:
     @property
     def _tick(self) -> float:
         return min(_TICK_SECONDS, self._options.silence_ns / 4e9)
+
+    def _together(self, flight: "_Flight", waiting: Waiting, roster: Roster, here: Where) -> Iterator[Tables]:
+        """Send out the next cell that takes several machines, all of which are free."""
+        if not all(member.answering for member in roster.members):
+            return
+        batch = waiting.take_joint()
+        reason = flight.send_joint(batch, roster.members)
+        if reason is not None:
+            point = batch.cells[0].point
+            told = f"placement={point.placement} topology={point.topology}: {reason}"
+            yield failed(batch.cells, told, here, "skipped")
 
     def _again(self, batch: Batch, error: Exception, waiting: Waiting) -> Iterator[Tables]:
         """Queue a batch whose worker died once more, in halves, so that a cell that kills its worker ends up alone."""
@@ -145,10 +161,25 @@ class _Flight:
         self._held = ray.put(engines["sim"]) if "sim" in engines else None
         self._task = ray.remote(run_batch)
         self._flying: dict[Any, tuple[Batch, Member]] = {}
+        self._engine = engines.get("real")
+        self.joint: Joint | None = None
         self.doubted: list[tuple[Batch, Member, Exception]] = []
 
     def __bool__(self) -> bool:
-        return bool(self._flying)
+        return bool(self._flying) or self.joint is not None
+
+    def send_joint(self, batch: Batch, members: Sequence[Member]) -> str | None:
+        """Send a cell out to several machines; says why it can't be."""
+        engine = cast(PartsEngine, self._engine)
+        try:
+            parts = engine.parts(batch.cells[0])
+        except ConfigError as error:  # a placement that can't be
+            return str(error)
+        seats = seated(parts, members)
+        if isinstance(seats, str):
+            return seats
+        self.joint = Joint(self._ray, batch, engine, seats)
+        return None
 
     def fill(self, member: Member, waiting: Waiting, members: Sequence[Member]) -> None:
         """Give a machine what it has room for: a real cell, or simulated ones where it has no real one."""
@@ -172,11 +203,13 @@ class _Flight:
 
     def landed(self, roster: Roster, seconds: float) -> Iterator[Tables]:
         """Wait until something comes back, or something is to be heard of a machine; gives back rows."""
-        references = [*self._flying, *roster.references()]
+        references = [*self._flying, *roster.references(), *(self.joint.references if self.joint else ())]
         if not references:
             time.sleep(seconds)
             return
         done, _ = self._ray.wait(references, num_returns=1, timeout=seconds)
+        if self.joint is not None:
+            yield from self._step(self.joint, roster)
         for reference in done:
             if reference not in self._flying:
                 continue
@@ -186,6 +219,17 @@ class _Flight:
             except self._ray.exceptions.RayError as error:
                 self.doubted.append((batch, member, error))
                 roster.doubt(member)
+
+    def _step(self, joint: Joint, roster: Roster) -> Iterator[Tables]:
+        broken = joint.step()
+        if broken is not None:
+            joint.drop()
+            self.joint = None
+            self.doubted.append((joint.batch, broken, CellFailed(f"the worker on machine {broken.name} died")))
+            roster.doubt(broken)
+        elif (rows := joint.rows) is not None:
+            self.joint = None
+            yield rows
 
     def settled(self) -> list[tuple[Batch, Exception]]:
         """Batches whose worker died on a machine that answers again."""
@@ -199,6 +243,10 @@ class _Flight:
         lost += [batch for batch, holder, _ in self.doubted if holder is member]
         self._flying = {key: one for key, one in self._flying.items() if one[1] is not member}
         self.doubted = [one for one in self.doubted if one[1] is not member]
+        if self.joint is not None and member in self.joint.members:
+            self.joint.drop()
+            lost.append(self.joint.batch)
+            self.joint = None
         return lost
 
     def _send_real(self, batch: Batch, member: Member) -> None:

@@ -49,18 +49,33 @@ class Waiting:
         Bytes that a real cell needs; 0 where nobody knows.
     kinds
         By `baseline_point`, the kind of machine that earlier results of it come from.
+    several
+        Whether real cells whose topology has several machines are run on as many.
     """
 
-    def __init__(self, batches: Iterable[Batch], memory: Callable[[Cell], int], kinds: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        batches: Iterable[Batch],
+        memory: Callable[[Cell], int],
+        kinds: Mapping[str, str],
+        several: bool = False,
+    ) -> None:
         self._simulated: deque[Batch] = deque()
         self._real: list[Batch] = []
+        self._joint: deque[Batch] = deque()
+        self._several = several
         for batch in batches:
-            (self._simulated if batch.engine == "sim" else self._real).append(batch)
+            self._queue(batch).append(batch)
         self._memory = memory
         self._kinds = dict(kinds)
 
     def __bool__(self) -> bool:
-        return bool(self._simulated or self._real)
+        return bool(self._simulated or self._real or self._joint)
+
+    @property
+    def joint(self) -> bool:
+        """Whether cells wait that take several machines at once; nothing else is sent out before them."""
+        return bool(self._joint)
 
     @property
     def simulated(self) -> bool:
@@ -69,12 +84,16 @@ class Waiting:
 
     def put_back(self, batches: Sequence[Batch]) -> None:
         """Put batches in front of all others."""
-        self._simulated.extendleft(reversed([one for one in batches if one.engine == "sim"]))
-        self._real[:0] = [one for one in batches if one.engine != "sim"]
+        for batch in reversed(batches):
+            self._queue(batch).insert(0, batch)
 
     def take_simulated(self) -> Batch:
         """The next batch of simulated cells."""
         return self._simulated.popleft()
+
+    def take_joint(self) -> Batch:
+        """The next cell that takes several machines."""
+        return self._joint.popleft()
 
     def take_real(self, member: Member, members: Sequence[Member]) -> Batch | None:
         """The next real cell that this machine may have, of all `members`; None where there is none."""
@@ -87,9 +106,17 @@ class Waiting:
 
     def all(self) -> list[Batch]:
         """Everything that waits, taken out."""
-        rest = [*self._real, *self._simulated]
-        self._real, self._simulated = [], deque()
+        rest = [*self._joint, *self._real, *self._simulated]
+        self._joint, self._real, self._simulated = deque(), [], deque()
         return rest
+
+    def _queue(self, batch: Batch) -> "list[Batch] | deque[Batch]":
+        if batch.engine == "sim":
+            return self._simulated
+        cell = batch.cells[0]
+        machines = cell.point.machines
+        several = self._several and cell.host == "here" and machines is not None and machines.machines > 1
+        return self._joint if several else self._real
 
     def _eligible(self, batch: Batch, group: str, members: Sequence[Member]) -> Sequence[Member]:
         kind = self._kinds.get(group)

@@ -46,6 +46,63 @@ class Engine(Protocol):
         """
 
 
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What of a cell runs on one machine.
+
+    Attributes
+    ----------
+    machine
+        Its number in the cell's topology.
+    cell
+        The part, as a cell for one machine.
+    nodes
+        NUMA nodes that the placement names there.
+    """
+
+    machine: int
+    cell: Cell
+    nodes: frozenset[int] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """What a part gave.
+
+    Attributes
+    ----------
+    name, kind
+        Name of the machine, and digest of its hardware.
+    node
+        Its only NUMA node; None where it has several.
+    tables
+        The part's rows.
+    start_ns, error_ns
+        When its first process attached, on a clock that all shares have in common, and how far that can be off; None where it
+        never did.
+    """
+
+    name: str
+    kind: str
+    node: int | None
+    tables: Tables
+    start_ns: float | None = None
+    error_ns: float = 0.0
+
+
+class PartsEngine(Engine, Protocol):
+    """An engine whose cells can run on several machines at once."""
+
+    def parts(self, cell: Cell) -> Sequence[Part]:
+        """Say what of a cell runs on which machine of its topology; raises a `PlacementError` where it has no room."""
+
+    def run_part(self, cell: Cell, begin: Callable[[], None]) -> Tables:
+        """Run a part; its processes start when `begin` returns."""
+
+    def combine(self, cell: Cell, shares: Sequence[Share]) -> Tables:
+        """Make the rows of a cell from those of its parts."""
+
+
 class Estimator(Protocol):
     """Says what a cell will take, before it runs."""
 

@@ -3,7 +3,7 @@
 import contextlib
 import mmap
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from mshare_bench.domain.cell import Cell, Point
 from mshare_bench.domain.geometry import X86_64, Geometry
-from mshare_bench.domain.ports import Estimate, Tables
+from mshare_bench.domain.ports import Estimate, Part, Share, Tables
 from mshare_bench.domain.units import MIB, format_size
 from mshare_bench.errors import CapabilityError, CellFailed, ConfigError, GuardError
 from mshare_bench.mechanisms.contract import Mechanism, Recipe, Traits
@@ -24,6 +24,8 @@ from mshare_bench.real.machine_wide import counts_pud_pages, page_table_noise
 from mshare_bench.real.measure import Measurement, Times, measure
 from mshare_bench.real.probes import require
 from mshare_bench.real.programs import Backed, cast, close_backings, open_backings, present_pages
+from mshare_bench.real.quantiles import QUANTILES, median, spread
+from mshare_bench.real.shares import combined, parts_of
 from mshare_bench.results.describe import cell_columns
 from mshare_bench.results.rows import Rows
 from mshare_bench.results.schema import PHASES, TIMED_PHASES
@@ -33,7 +35,6 @@ from mshare_bench.sim.tables import mappers
 __all__ = ["RealEngine", "RealOptions", "fill", "knobs_of", "needs_of", "resolve_arguments"]
 
 _SPAWN = {"fork": Spawn.FORK, "clone_vm": Spawn.CLONE_VM, "thread": Spawn.THREAD}
-_QUANTILES = (0, 10, 50, 250, 500, 750, 950, 990, 1000)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +70,7 @@ class RealEngine:
         self._geometry = geometry
         self._noise: int | None = None
         self._machine_wide = "PageTables"
+        self._begin: Callable[[], None] | None = None
 
     def run(self, cells: Sequence[Cell]) -> Iterator[Tables]:
         """Run every cell; one that can't run here is `skipped`, one that died `void`, each with its reason."""
@@ -87,6 +89,22 @@ class RealEngine:
             rows = Rows()
             rows.add("cells", **cell_columns(cell, "void", str(error)))
         return rows
+
+    def parts(self, cell: Cell) -> Sequence[Part]:
+        """What of a cell runs on which machine of its topology; see `real.shares`."""
+        return parts_of(cell, self._geometry)
+
+    def run_part(self, cell: Cell, begin: Callable[[], None]) -> Tables:
+        """Run one machine's part, with all samples; `begin` returns at the instant at which its processes may attach."""
+        own = RealEngine(replace(self._options, samples="all"), self._geometry)
+        own._noise, own._machine_wide, own._begin = self._noise, self._machine_wide, begin
+        tables = own.gather(cell).tables()
+        self._noise, self._machine_wide = own._noise, own._machine_wide
+        return tables
+
+    def combine(self, cell: Cell, shares: Sequence[Share]) -> Tables:
+        """Make the rows of a cell from those of its parts."""
+        return combined(cell, shares, self._options.samples)
 
     def estimate(self, cell: Cell) -> Estimate:
         """What a real cell takes: memory by the guard's arithmetic, time by the faults that it will take."""
@@ -129,6 +147,11 @@ class RealEngine:
         reason = workloads()[point.workload.name].simulated_only
         if reason:
             raise CapabilityError(reason)
+        if point.machines is not None and point.machines.machines > 1:
+            raise CapabilityError(
+                f"topology={point.topology}: has {point.machines.machines} machines; executor=ray with cluster.address=HOST:PORT "
+                "runs a cell on several"
+            )
 
     def _guard(self, point: Point) -> None:
         """Compare with what is free; the largest count that would fit is found for regions as they are."""
@@ -191,6 +214,7 @@ class RealEngine:
             oom_kills=group.oom_kills,
             parallel=self._options.parallel,
             timeout=self._options.timeout,
+            begin=self._begin,
         )
 
     def _rows(self, cell: Cell, result: Measurement, traits: Traits, shared: bool, rows: Rows) -> None:
@@ -218,7 +242,7 @@ class RealEngine:
         for phase in TIMED_PHASES:
             # Children that inherit attach nothing; a zero would be no measurement.
             if phase in result.phases and not (phase == "attach" and traits.inherited):
-                columns |= _median(phase, _own(phase, result.phases[phase], traits))
+                columns |= median(phase, _own(phase, result.phases[phase], traits))
         rows.add("cells", **cell_columns(cell), **columns)
         self._regions(cell, result, traits, columns, rows)
         self._long_tables(cell, result, rows)
@@ -252,15 +276,22 @@ class RealEngine:
         skipped, start = start, 0
         for number, group in enumerate(cell.point.workload.groups):
             end = start + group.processes - (skipped if number == 0 else 0)
+            own_start = float(result.attach_start_ns) if self._begin is not None else None
             rows.add(
-                "groups", **key, group=group.name, role=group.role, processes=group.processes, machine=cell.machine
+                "groups",
+                **key,
+                group=group.name,
+                role=group.role,
+                processes=group.processes,
+                machine=cell.machine,
+                start_ns=own_start,
             )
             for phase, times in result.phases.items():
                 own = times.duration_ns[start:end]
                 if not len(own):
                     continue
                 rows.add("phases", **key, group=group.name, phase=phase, order=PHASES.index(phase),
-                         **_spread(own, times, start, end, first=number == 0))  # fmt: skip
+                         **_phase(own, times, start, end, first=number == 0))  # fmt: skip
                 self._samples({**key, "group": group.name, "phase": phase}, own, rows)
             start = end
 
@@ -269,7 +300,7 @@ class RealEngine:
             for index, value in enumerate(durations):
                 rows.add("samples", **key, process=index, value_ns=float(value))
         elif self._options.samples == "quantiles":
-            for mille, value in zip(_QUANTILES, np.quantile(durations, np.array(_QUANTILES) / 1000), strict=True):
+            for mille, value in zip(QUANTILES, np.quantile(durations, np.array(QUANTILES) / 1000), strict=True):
                 rows.add("samples", **key, process=mille, value_ns=float(value))
 
 
@@ -358,24 +389,9 @@ def knobs_of(point: Point, recipes: Sequence[Recipe]) -> dict[Knob, str | int | 
     return {**wanted, **{nr_hugepages(size): More(count) for size, count in pages.items()}}
 
 
-def _median(phase: str, durations: NDArray[np.int64]) -> dict[str, float]:
-    """Median with its 95 % interval by order statistics (distribution free)."""
-    ordered = np.sort(durations)
-    half = 0.98 * np.sqrt(len(ordered))
-    low = max(0, int(np.floor(len(ordered) / 2 - half)))
-    high = min(len(ordered) - 1, int(np.ceil(len(ordered) / 2 + half)))
-    middle = float(np.median(ordered))
-    return {f"{phase}_ns": middle, f"{phase}_ns_lo": float(ordered[low]), f"{phase}_ns_hi": float(ordered[high])}
-
-
-def _spread(own: NDArray[np.int64], times: Times, start: int, end: int, first: bool) -> dict[str, Any]:
-    p50, p95, p99 = np.quantile(own, (0.5, 0.95, 0.99))
+def _phase(own: NDArray[np.int64], times: Times, start: int, end: int, first: bool) -> dict[str, Any]:
     return {
-        "p50_ns": float(p50),
-        "p95_ns": float(p95),
-        "p99_ns": float(p99),
-        "max_ns": float(own.max()),
-        "sum_ns": float(own.sum()),
+        **spread(own),
         "wall_ns": float(times.wall_ns),
         "page_table_bytes": times.page_table_bytes if first else None,
         "minor_faults": int(times.minor_faults[start:end].sum()),

@@ -78,6 +78,8 @@ class Measurement:
     shootdowns
         Shootdown interrupts that the machine's CPUs received while the processes touched, forked, protected and unmapped; None
         where they are not counted.
+    attach_start_ns
+        When the first process attached, CLOCK_MONOTONIC.
     phases
         By phase, in order.
     """
@@ -93,6 +95,7 @@ class Measurement:
     address_space_bytes: int = 0
     tlb: TlbReading = field(default_factory=TlbReading)
     shootdowns: int | None = None
+    attach_start_ns: int = 0
     phases: dict[str, Times] = field(default_factory=dict)
 
 
@@ -108,6 +111,7 @@ def measure(
     oom_kills: Callable[[], int | None] = lambda: None,
     parallel: int | None = None,
     timeout: float = 120.0,
+    begin: Callable[[], None] | None = None,
 ) -> Measurement:
     """Run a casting.
 
@@ -120,6 +124,8 @@ def measure(
         Whether to read the machine's `PageTables` too, which means waiting until it stands still.
     cgroup, oom_kills
         The `procs` file of the cgroup that the agents join, and how many of its processes the OOM killer took so far.
+    begin
+        Called when all processes are there and nothing is mapped; they attach as soon as it returns.
 
     Raises
     ------
@@ -162,7 +168,10 @@ def measure(
         tree.run("populate", agents, agents + 1, parallel=1)
         pids = [int(pid) for pid in (tree.pids[:agents] if spawn == Spawn.FORK else tree.pids[:1])]
         before = _vm_pte(pids)
-        result.phases["attach"] = _times(tree.run("attach", 0, agents))
+        if begin is not None:
+            begin()
+        attached = tree.run("attach", 0, agents)
+        result.phases["attach"], result.attach_start_ns = _times(attached), int(attached["start_ns"].min())
         interrupts = _shootdowns()
         with _page_faults(pids if traits.link else []) as linked, tlb.counting():
             written = tree.run("write", 0, agents, parallel=touching)

@@ -106,6 +106,8 @@ role: str - none Its role
 processes: int count none Processes
 machine: str - none Machine
 node: int - none NUMA node; null where not bound
+start_ns: float ns lower Start of attach after the cell's first, where it runs on several machines; null on one
+start_error_ns: float ns lower How far that can be off: half of what the quickest look at the machine's clock took
 """,
     "phases": _KEY
     + """

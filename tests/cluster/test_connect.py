@@ -1,11 +1,13 @@
 """A Ray to run on: what is answered where there is none. That a local one comes and goes is in `test_ray`."""
 
+import os
 import socket
+import subprocess
 from pathlib import Path
 
 import pytest
 
-from mshare_bench.cluster.connect import auth_mode, joined_ray
+from mshare_bench.cluster.connect import auth_mode, joined_ray, remove_orphans
 from mshare_bench.errors import ConfigError
 
 
@@ -57,3 +59,13 @@ def test_off_loopback_a_token_is_asked_for(
     (tmp_path / ".ray").mkdir()
     (tmp_path / ".ray" / "auth_token").write_text("ab")
     assert auth_mode("host:1", loopback) == "token"
+
+
+def test_folders_of_runs_that_were_killed_are_removed(tmp_path: Path) -> None:
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    gone, here, other = (tmp_path / f"mshare-ray-{pid}-x" for pid in (ended.pid, os.getpid(), "name"))
+    for folder in (gone, here, other):
+        (folder / "session").mkdir(parents=True)
+    remove_orphans(tmp_path)
+    assert [folder.exists() for folder in (gone, here, other)] == [False, True, True]

@@ -1,10 +1,12 @@
 """Which machine may have which cell."""
 
+from dataclasses import replace
+
 from mshare_bench.cluster.roster import Member
 from mshare_bench.cluster.stamp import Where
 from mshare_bench.cluster.waiting import Batch, Waiting
 from mshare_bench.domain.cell import Cell
-from mshare_bench.domain.topology import Machine, Node
+from mshare_bench.domain.topology import Machine, MachineCohort, Network, Node, Topology
 from tests.cluster.engines import cell
 
 GIB = 1 << 30
@@ -69,3 +71,17 @@ def test_halves() -> None:
     batch = Batch("sim", (cell(1), cell(2), cell(3)))
     assert [(len(one.cells), one.attempt) for one in batch.halves()] == [(1, 2), (2, 2)]
     assert [(len(one.cells), one.attempt) for one in batch.halves()[0].halves()] == [(1, 3)]
+
+
+def test_cells_of_several_machines_are_apart_where_they_are_run_on_several() -> None:
+    network = Network(1e9, 1)
+    two = Topology("two", (MachineCohort(Machine("k", (Node(0, (0,), GIB),), ((10,),)), 2),), network)
+    one = cell(1, "real")
+    both = replace(one, point=replace(one.point, machines=two))
+    queue = Waiting([Batch("real", (both,)), Batch("real", (one,))], lambda _cell: 0, {}, several=True)
+    assert queue.joint
+    assert queue.take_joint().cells == (both,)
+    assert not queue.joint and queue
+    alone = Waiting([Batch("real", (both,))], lambda _cell: 0, {})
+    a = member("a")
+    assert not alone.joint and taken(alone, a, [a]) == 1
