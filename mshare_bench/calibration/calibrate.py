@@ -243,7 +243,12 @@ def _model(
         for cost, one in costs.items():
             # The caches' size, and what a page takes more beyond it, which may be nothing at all, bend the others' sums and are
             # no times by themselves: they are kept with their intervals.
-            if one is not None and cost != "cache_bytes" and not cost.endswith("_far") and _wide(one):
+            if (
+                one is not None
+                and not cost.startswith("cache_")
+                and not cost.endswith(("_far", "_beyond"))
+                and _wide(one)
+            ):
                 costs[cost] = None
     for cost in UNIT_COSTS:
         costs.setdefault(cost, None)

@@ -6,7 +6,8 @@ Each row says: these counts, at these costs, took that long. The counts come fro
 - windows against single pages: where only one page per 2 MiB is there, a window holds one page instead of 16;
 - tables against pages: one page per 2 MiB has a table for every 16 pages, a dense region one for every 512;
 - mappings against processes: forty regions against one;
-- near against far: the same at 4, 32 and 192 MiB.
+- near against far: the same at 4, 32 and 192 MiB;
+- far against beyond the last cache: the tables of fifty processes.
 """
 
 from collections.abc import Iterator, Mapping
@@ -64,6 +65,15 @@ def _experiments() -> Iterator[Experiment]:
         yield Experiment(f"shmem, read, {label}", "shmem", size, again=True)
         yield Experiment(f"shmem, write, {label}", "shmem", size, keys={"write_fraction": 1.0})
         yield Experiment(f"inherit, half written, {label}", "inherit", size, 6, 1, keys={"write_fraction": 0.5})
+    yield Experiment(
+        "shmem, fifty processes",
+        "shmem",
+        512 * MIB,
+        50,
+        1,
+        ("fork", "protect", "unmap", "exit"),
+        keys={"write_fraction": 0.0},
+    )
     yield Experiment(
         "shmem, one page per 64 KiB", "shmem", 32 * MIB, keys={"access": AccessPattern("stride", step=64 * KIB)}
     )

@@ -1,7 +1,8 @@
 """Solves rows of counts and times for unit costs: least squares of relative errors, no cost below zero.
 
-The caches come in as one number, the bytes of lines that stay near a core. It is searched for: the one under which the rows fit
-best. Intervals are found by solving again, with every time moved by its own scatter and by what the fit leaves over.
+The caches of a core come in as one number, the bytes of lines that stay near it. It is searched for: the one under which the
+rows fit best. The last cache's size is known; what lies beyond it costs more again, where some row reaches so far. Intervals are
+found by solving again, with every time moved by its own scatter and by what the fit leaves over.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,7 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mshare_bench.sim.time import far_share
+from mshare_bench.domain.unit_costs import UNIT_COSTS
+from mshare_bench.sim.time import beyond, far_share
 from mshare_bench.sim.work import Work
 
 __all__ = ["Fit", "Row", "fit"]
@@ -100,6 +102,13 @@ class _Equations:
     def __init__(self, rows: Sequence[Row], known: Mapping[str, float]) -> None:
         found = dict.fromkeys(name for row in rows for name, count in row.work.counts if count)
         found |= dict.fromkeys(far.cost for row in rows for far in row.work.far if far.pages)
+        self._last = known.get("cache_last_bytes", float("inf"))
+        found |= dict.fromkeys(
+            beyond(far.cost)
+            for row in rows
+            for far in row.work.far
+            if far.pages and far_share(far, row.processes, self._last) and beyond(far.cost) in UNIT_COSTS
+        )
         self.names = tuple(name for name in found if name not in known)
         self._rows = rows
         self._known = known
@@ -136,6 +145,10 @@ class _Equations:
             for number, row in enumerate(self._rows):
                 counts = [*row.work.counts]
                 counts += [(far.cost, far.pages * far_share(far, row.processes, cache)) for far in row.work.far]
+                further = [
+                    (beyond(far.cost), far.pages * far_share(far, row.processes, self._last)) for far in row.work.far
+                ]
+                counts += [(cost, count) for cost, count in further if cost in place]
                 for name, count in counts:
                     if name in place:
                         matrix[number, place[name]] += count

@@ -119,6 +119,14 @@ def _latency() -> Mapping[str, Samples]:
     return {name: _chase(size) for name, size in wanted.items()}
 
 
+def _last_cache() -> Mapping[str, Samples]:
+    """The last level's size as the kernel reports it: no measurement, so without an interval."""
+    sizes = cache_sizes()
+    if not sizes:
+        raise CapabilityError("the kernel does not say how large the caches are")
+    return {"cache_last_bytes": np.full((_BATCHES, 1), float(sizes[max(sizes)]))}
+
+
 def _chase(size: int) -> Samples:
     from numba import njit
 
@@ -263,6 +271,7 @@ PROBES = (
     Probe(("timer",), "an op that does nothing", _timer),
     Probe(("frame_zero", "page_copy"), "128 MiB cleared and copied in pieces of 2 MiB", _copying),
     Probe(("latency_l1", "latency_l2", "latency_l3", "latency_memory"), "dependent loads over half a level", _latency),
+    Probe(("cache_last_bytes",), "the size that the kernel reports", _last_cache),
     Probe(("context_switch", "context_switch_mm"), "agents on one CPU hand their turn on", _switches),
     Probe(("futex_wake",), "agents on two CPUs hand their turn on", _wake),
     Probe(("ipi",), "mprotect of a page beside a running thread, less the same alone", _interrupt),

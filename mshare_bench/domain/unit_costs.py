@@ -1,7 +1,8 @@
 """The unit costs that the models know, each with its unit and what it stands for.
 
 Paths of the kernel that differ have costs of their own: a mechanism says in `Traits.paths` which name its path has. `*_far` is
-what a page takes more once pages and tables no longer fit into the caches (`cache_bytes`).
+what a page takes more once pages and tables no longer fit into the caches (`cache_bytes`), `*_beyond` what it takes more than
+that once they no longer fit into the last one either (`cache_last_bytes`).
 """
 
 from dataclasses import dataclass
@@ -63,6 +64,7 @@ pte_protect_ksm ns - the same, of merged pages
 huge_protect ns - a present huge leaf whose protection changes
 hugetlb_protect ns - a preallocated huge page whose protection changes
 protect_far ns - more, per page, where tables do not fit into the caches
+protect_beyond ns - more than that, where the tables of all processes do not fit into the last cache
 pte_zap ns - a present PTE of a shared page, removed
 pte_zap_file ns - the same, of a file's page cache
 pte_zap_anonymous ns - a present PTE of anonymous memory, removed and its frame freed
@@ -73,6 +75,7 @@ huge_zap_anonymous ns - an anonymous huge leaf, removed and its frame freed
 hugetlb_zap ns - a preallocated huge leaf, removed
 hugetlb_unshare ns - a shared PMD page, let go of
 unmap_far ns - more, per page, where tables and frames' descriptors do not fit into the caches
+unmap_beyond ns - more than that, where those of all processes do not fit into the last cache
 
 fork ns - fork of a small process
 vma_copy ns - a mapping copied at fork
@@ -85,6 +88,7 @@ fork_far ns - more, per page, where pages' descriptors do not fit into the cache
 rss_account ns - a page taken up into a process's counters and references, without its entry
 process_exit ns - exit of a small process, until it is reaped
 exit_far ns - more, for a process whose own state was pushed out of the caches
+exit_beyond ns - more than that, where it was pushed out of the last one
 task_exit ns - exit of one that shares its address space
 
 context_switch ns - handing over to a thread of the same address space on this CPU: its wake-up and the switch
@@ -102,6 +106,7 @@ latency_l3 ns - one that hits the L3
 latency_memory ns - one that goes to memory on the own node
 latency_remote ns - one that goes to memory one hop away
 cache_bytes B - caches that a core has for tables, frames' descriptors and data lines together
+cache_last_bytes B - the last cache, which cores share
 folio_move ns - a folio moved to another node, without its copy
 byte_copy ns - a byte of a folio copied to another node
 network_message ns - a message to another machine, one way

@@ -17,7 +17,19 @@ from numpy.typing import NDArray
 from mshare_bench.domain.cost import CostModel
 from mshare_bench.sim.work import WORK_PHASES, Far, Share, Work
 
-__all__ = ["Prices", "Spread", "Time", "Timed", "far_share", "median_times", "prices_of", "spreads", "time_of", "timed"]
+__all__ = [
+    "Prices",
+    "Spread",
+    "Time",
+    "Timed",
+    "beyond",
+    "far_share",
+    "median_times",
+    "prices_of",
+    "spreads",
+    "time_of",
+    "timed",
+]
 
 Prices = Mapping[str, tuple[float, float, float]]
 """Value, lower and upper end of every unit cost that a profile has."""
@@ -58,6 +70,11 @@ def prices_of(model: CostModel) -> Prices:
     return {name: (one.value, one.low, one.high) for name, one in model.costs.items() if one is not None}
 
 
+def beyond(cost: str) -> str:
+    """Name of what a `*_far` cost takes more once the last cache does not hold it either."""
+    return f"{cost.removesuffix('_far')}_beyond"
+
+
 def far_share(far: Far, processes: Any, cache_bytes: float) -> Any:
     """Share of the pages whose lines are gone when they are wanted again.
 
@@ -80,10 +97,10 @@ def time_of(work: Work, prices: Prices, processes: Any) -> Time | None:
         value += count * price[0]
         low += count * price[1]
         high += count * price[2]
-    if work.far and (cache := prices.get("cache_bytes")) is not None:
-        for far in work.far:
-            price = prices.get(far.cost)
-            if price is None:
+    for far in work.far:
+        for cost, size in ((far.cost, "cache_bytes"), (beyond(far.cost), "cache_last_bytes")):
+            price, cache = prices.get(cost), prices.get(size)
+            if price is None or cache is None:
                 continue  # a profile from published figures has one cost per page, wherever it lies
             count = far.pages * far_share(far, processes, cache[0])
             value = value + count * price[0]

@@ -7,7 +7,7 @@ from mshare_bench.calibration.experiments import EXPERIMENTS, work_rows
 from mshare_bench.calibration.fit import Row, fit
 from mshare_bench.sim.time import time_of
 
-KNOWN = {"timer": 150.0, "frame_zero": 120.0, "page_copy": 250.0}
+KNOWN = {"timer": 150.0, "frame_zero": 120.0, "page_copy": 250.0, "cache_last_bytes": 32.0 * (1 << 20)}
 CACHE = 1 << 20
 
 
@@ -33,6 +33,7 @@ def names():
         for work in work_rows(experiment)[0].values():
             found |= dict.fromkeys(name for name, _ in work.counts)
             found |= dict.fromkeys(far.cost for far in work.far)
+    found |= dict.fromkeys(("protect_beyond", "unmap_beyond", "exit_beyond"))
     return [name for name in found if name not in KNOWN]
 
 
@@ -48,6 +49,7 @@ TYPICAL = {
     "pte_zap_copy": 55, "pte_zap_ksm": 55, "huge_zap": 160, "huge_zap_anonymous": 4200, "hugetlb_zap": 145,
     "hugetlb_unshare": 450, "unmap_far": 70, "fork": 27_000, "vma_copy": 400, "pte_copy": 54, "huge_copy": 900,
     "table_copy": 1500, "fork_far": 30, "process_exit": 27_000, "exit_far": 25_000, "task_exit": 11_000,
+    "protect_beyond": 90, "unmap_beyond": 110, "exit_beyond": 20_000,
 }  # fmt: skip
 """About what a virtual machine showed."""
 

@@ -72,10 +72,12 @@ def test_a_larger_region_never_takes_less(name, pages, more, writes):
 def test_times_are_in_proportion_to_the_costs(name, factor):
     try:
         one = point(name, 3, 64 * MIB)
-        once = times(one, profile(cache_bytes=0))
+        once = times(one, profile(cache_bytes=0, cache_last_bytes=0))
     except ConfigError:
         return
-    scaled = {key: tuple(factor * end for end in ends) for key, ends in profile(cache_bytes=0).items()}
+    scaled = {
+        key: tuple(factor * end for end in ends) for key, ends in profile(cache_bytes=0, cache_last_bytes=0).items()
+    }
     for phase, time in times(one, scaled).items():
         assert time.value == pytest.approx(factor * once[phase].value)
 
@@ -109,3 +111,17 @@ def test_shares_are_priced_as_one_of_all_processes():
     share = Share("g", 4, (work,) * len(WORK_PHASES))
     prices = {"protect_far": (2.0, 2.0, 2.0), "cache_bytes": (200.0, 200.0, 200.0)}
     assert timed([share], prices)[0].times[0].value == pytest.approx(2 * 10 * 0.5)
+
+
+def test_beyond_the_last_cache_a_page_costs_more_again():
+    """Private tables of five hundred processes: what five show of the first knee says nothing of the second."""
+    work = Work((), (Far("protect_far", 10, 0.0, 100.0),))
+    prices = {
+        "protect_far": (2.0, 2.0, 2.0), "cache_bytes": (200.0, 200.0, 200.0),
+        "protect_beyond": (4.0, 3.0, 5.0), "cache_last_bytes": (1000.0, 1000.0, 1000.0),
+    }  # fmt: skip
+    within, over = (time_of(work, prices, processes) for processes in (10, 100))
+    assert within == Time(16.0, 16.0, 16.0)
+    assert over is not None
+    assert over.value == pytest.approx(10 * (2 * 0.98 + 4 * 0.9))
+    assert over.low == pytest.approx(10 * (2 * 0.98 + 3 * 0.9))
