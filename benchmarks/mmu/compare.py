@@ -1,6 +1,6 @@
 """The compiled MMU model beside the same model in C at ``gcc -O3``: counters must be equal, speeds are printed as ratios.
 
-    python benchmarks/mmu/compare.py [--accesses N] [--rounds N] [--march-native] [--mmu NAME]
+    python benchmarks/mmu/compare.py [--accesses N] [--rounds N] [--march-native] [--mmu NAME] [--model tlbs|everything]
 
 Each line is the fastest of several rounds, the two taking turns; M/s are million accesses per second of the thread's CPU
 time. The C program is built in both forms (sets in order of use; ages) and the faster one counts. `python` is the whole
@@ -153,14 +153,16 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--march-native", action="store_true", help="build the C program for this machine's CPU")
     parser.add_argument("--mmu", default="skylake_sp", help="a geometry in conf/mmu")
+    parser.add_argument("--model", choices=("tlbs", "everything"), help="TLBs only, or all of it; both by default")
     options = parser.parse_args()
+    models = [caches for caches, name in ((False, "tlbs"), (True, "everything")) if options.model in (None, name)]
     mmu = named_geometry(options.mmu)
     flags = ["-march=native"] if options.march_native else []
     streams: dict[str, Stream] = {"uniform": Uniform(), "zipf": Zipf(), "sequential": Sequential()}
     equal = True
     print(f"{'model':<12} {'stream':<11} {'python M/s':>10} {'C M/s':>8} {'python/C':>9}  counters  (C form)")
     with tempfile.TemporaryDirectory() as folder:
-        for caches in (False, True):
+        for caches in models:
             for name, stream in streams.items():
                 scenario = Scenario(
                     region=4 << 30,
@@ -189,7 +191,7 @@ def main() -> int:
                     f"{rate['python'] / rate[form]:>9.2f}  {'equal' if same else 'DIFFER'}     ({form})",
                     flush=True,
                 )
-    for caches in (False, True):
+    for caches in models:
         scenario = Scenario(
             region=4 << 30,
             processes=4,

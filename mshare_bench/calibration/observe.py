@@ -81,6 +81,8 @@ def observe(point: Point, rounds: int, timeout: float = 120.0, skip_first: bool 
 
     Parameters
     ----------
+    rounds
+        0 for a single one that counts although it is cold: where many processes make it long, and what is cold is little of it.
     skip_first
         Leave the first process out of the samples: where it builds what all share.
 
@@ -109,7 +111,7 @@ def observe(point: Point, rounds: int, timeout: float = 120.0, skip_first: bool 
                 (lambda: wait_until_merged(timeout)) if traits.merged else (lambda: None),
                 int(skip_first),
                 traits.inherited is not None,
-                traits.inherited is not None or not (point.populate == "controller" or traits.resident),
+                not rounds or traits.inherited is not None or not (point.populate == "controller" or traits.resident),
             )
         finally:
             close_backings(backed)

@@ -57,3 +57,10 @@ def test_what_is_inherited_is_timed_once_and_forked_from_the_parent():
     assert found["write"].shape == (1, 2, 1)
     assert found["fork"].shape == (1, 2, 1)
     assert "attach" not in found
+
+
+@pytest.mark.kernel
+@pytest.mark.usefixtures("_agent")
+def test_no_rounds_are_a_single_one_that_counts():
+    found = observe(point("shmem", 3, 4 * MIB), 0).samples
+    assert {found[phase].shape[0] for phase in ("attach", "read", "fork", "protect", "unmap", "exit")} == {1}
