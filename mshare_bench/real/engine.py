@@ -26,6 +26,7 @@ from mshare_bench.real.probes import require
 from mshare_bench.real.programs import Backed, cast, close_backings, open_backings, present_pages
 from mshare_bench.real.quantiles import QUANTILES, median, spread
 from mshare_bench.real.shares import combined, parts_of
+from mshare_bench.real.warmth import remember, warmth
 from mshare_bench.results.describe import cell_columns
 from mshare_bench.results.rows import Rows
 from mshare_bench.results.schema import PHASES, TIMED_PHASES
@@ -129,13 +130,16 @@ class RealEngine:
             self._noise = page_table_noise()
             if counts_pud_pages() is False:
                 self._machine_wide = "PageTables, which leaves PUD pages out here"
+        took = self._need(point, expected).total_bytes
+        memory = warmth(took)
         with knobs_set(knobs_of(point, recipes)), self._cgroup(point, expected) as group:
             backed = open_backings(point, mechanism, self._geometry)
             try:
                 result = self._measure(point, backed, expected, shared, group)
             finally:
                 close_backings(backed)
-        self._rows(cell, result, expected.traits, shared, rows)
+        remember(took)
+        self._rows(cell, result, expected.traits, shared, memory, rows)
 
     def _cgroup(self, point: Point, expected: Account) -> contextlib.AbstractContextManager[MemoryGroup]:
         """A memory cgroup around the agents, the controller outside; where none can be had, one without a path."""
@@ -217,7 +221,7 @@ class RealEngine:
             begin=self._begin,
         )
 
-    def _rows(self, cell: Cell, result: Measurement, traits: Traits, shared: bool, rows: Rows) -> None:
+    def _rows(self, cell: Cell, result: Measurement, traits: Traits, shared: bool, memory: str, rows: Rows) -> None:
         total: int | None = result.vm_pte_bytes
         source = "VmPTE"
         if shared and traits.inherited is None:
@@ -234,6 +238,7 @@ class RealEngine:
             "minor_faults": int(touch.minor_faults.sum()) + result.parent_faults,
             "linking_faults": result.linking_faults,
             "address_space_bytes": result.address_space_bytes,
+            "memory": memory,
             "tlb_misses": result.tlb.misses,
             "walk_cycles": result.tlb.walk_cycles,
             "shootdowns": result.shootdowns,

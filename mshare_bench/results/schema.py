@@ -72,6 +72,7 @@ moving_cost_ns: float ns lower CPU time that all moves of a placed cell take
 lock_wait_ns: float ns lower Waiting for locks that faulters share, per process, during touch
 tlb_flushes: int count lower TLB flushes that touching, protecting and unmapping order, over all processes
 shootdowns: int count lower TLB shootdown interrupts while processes touch, fork (not in predictions), protect and unmap
+memory: str - none Of a real row: warm if a cell took as much memory here within the ten minutes before, else cold
 basis: str - none measured, exact, calibrated, published, conditioned or hypothetical; +sampled, +multiplexed, +extrapolated
 page_table_saved_bytes: int B higher Page-table bytes of the shmem row of the same baseline, engine and machine, less these
 """

@@ -252,6 +252,14 @@ def test_rows_of_the_long_tables_add_up(engine):
     assert row["touch_ns_lo"] <= row["touch_ns"] <= row["touch_ns_hi"]
 
 
+def test_a_row_says_whether_memory_had_been_in_use_before(engine, monkeypatch, tmp_path):
+    monkeypatch.setattr("mshare_bench.real.warmth.state_folder", lambda: tmp_path)
+    sizes = (64 * MIB, 64 * MIB, 128 * MIB, 64 * MIB)
+    rows = [both(engine, point("shmem", 2, size, access="sparse")) for size in sizes]
+    assert [real["memory"] for _, real in rows] == ["cold", "warm", "cold", "warm"]
+    assert {sim["memory"] for sim, _ in rows} == {None}
+
+
 def test_what_does_not_fit_is_skipped_and_names_the_largest_count():
     tight = RealEngine(RealOptions(reserve=1 << 60))
     (row,) = Rows.merge(list(tight.run([Cell(point("shmem", 100, GIB), "real")])))["cells"].to_pylist()
