@@ -92,9 +92,14 @@ def test_a_region_above_a_window_takes_whole_windows():
     [
         ({"mount": errno.ENODEV}, "CONFIG_MSHARE"),
         ({"mount": errno.EPERM}, "root"),
+        ({"mount": errno.EBUSY}, "mounting msharefs: Device or resource busy"),
+        ({"read": errno.ENOENT}, "reading mshare_info"),  # a version without it
         ({"open": errno.EACCES}, "creating a file"),
+        ({"open": errno.EEXIST}, "creating a file: File exists"),
+        ({"open": errno.EMFILE}, "creating a file"),
         ({"ftruncate": errno.EINVAL}, "whole windows"),
         ({"ioctl": errno.ENOTTY}, "no such call"),
+        ({"ioctl": errno.EINVAL}, "another version"),  # 0x40287800 means something else there
         ({"ioctl": errno.ENOMEM}, "RLIMIT_AS"),
     ],
 )
@@ -109,6 +114,31 @@ def test_a_refused_step_says_what_it_would_take_and_leaves_nothing(fail, said):
         with pytest.raises(OSError):
             os.fstat(fd)
     assert len(set(os.listdir("/proc/self/fd")) - before) == 0
+
+
+@pytest.mark.parametrize(
+    ("call", "wanted"),
+    [
+        (lambda double, fd: double.ftruncate(fd, UNIT), errno.EINVAL),  # a size is set once
+        (lambda double, fd: double.ioctl(fd, CREATE_MAPPING, _mapping(mmap.MAP_SHARED)), errno.EINVAL),
+        (lambda double, fd: double.ioctl(fd, CREATE_MAPPING, _mapping(mmap.MAP_PRIVATE | 0x10)), errno.EINVAL),
+        (lambda double, fd: double.ioctl(fd, CREATE_MAPPING, _mapping(size=2 * UNIT)), errno.EINVAL),
+    ],
+    ids=["sized twice", "not fixed", "private", "beyond the region"],
+)
+def test_what_the_rules_forbid_is_refused_by_the_double_and_never_asked_for(call, wanted):
+    double = Recorded()
+    region = Msharefs(double).create(64 * MIB)
+    flags = [flags for name, *rest in double.calls if name == "ioctl" for flags in rest[1:]]
+    assert flags == [mmap.MAP_SHARED | 0x10]
+    with pytest.raises(OSError) as raised:
+        call(double, region.fd)
+    assert raised.value.errno == wanted
+    region.close()
+
+
+def _mapping(flags=mmap.MAP_SHARED | 0x10, size=64 * MIB):
+    return struct.pack("=QQQIIi4x", 0, size, 0, 3, flags, -1)
 
 
 def test_an_answer_that_is_no_size_is_refused():

@@ -67,8 +67,9 @@ def test_it_says_what_the_kernel_shows(findings):
     if thp.exists():
         current = thp.read_text().partition("[")[2].partition("]")[0]
         assert f"shared memory: {current}" in findings["thp"].found
-    if not Path("/sys/fs/mshare").exists():
-        assert findings["msharefs"].state == "missing"
+    known = "msharefs" in Path("/proc/filesystems").read_text().split()
+    assert findings["msharefs"].state == ("ok" if known else "missing")
+    assert "never run on such a kernel" in findings["msharefs"].enables
 
 
 def test_it_only_looks(findings):
