@@ -328,18 +328,21 @@ def _compiler() -> Iterator[Finding]:
 
 
 def _tools() -> Iterator[Finding]:
+    from mshare_bench.real.guest.bed import static_busybox
+    from mshare_bench.real.guest.kernel import kernel_source
+
     guest, real = "host=guest: a NUMA and mshare test bed", "the real program under the counters"
-    arm = platform.machine() == "aarch64"
     postgres = _program("postgres", "/usr/lib/postgresql/*/bin")
     chromium = _program("chromium") or _program("google-chrome")
     rows = (
+        ("qemu", _program("qemu-system-x86_64"), guest, "apt install qemu-system-x86 (guests are x86-64)"),
+        ("busybox", static_busybox(), guest, "apt install busybox-static"),
         (
-            "qemu",
-            _program(f"qemu-system-{platform.machine()}"),
+            "guest kernel",
+            kernel_source(),
             guest,
-            f"apt install qemu-system-{'arm' if arm else 'x86'}",
+            "guest.kernel=PATH, an x86 kernel image; with apt-get Debian's is downloaded",
         ),
-        ("busybox", _static_busybox(), guest, "apt install busybox-static"),
         ("postgresql", postgres, f"workload=db_buffer_pool: {real}", "apt install postgresql"),
         ("redis", _program("redis-server"), f"workload=redis_cluster: {real}", "apt install redis-server"),
         ("chromium", chromium, "container workloads with a browser, and checks of the report", "apt install chromium"),
@@ -354,15 +357,6 @@ def _program(name: str, elsewhere: str = "") -> str | None:
         return path
     folders = sorted(Path("/").glob(elsewhere.lstrip("/"))) if elsewhere else []
     return next((str(folder / name) for folder in reversed(folders) if os.access(folder / name, os.X_OK)), None)
-
-
-def _static_busybox() -> str | None:
-    path = _program("busybox")
-    if path is None:
-        return None
-    with open(path, "rb") as binary:
-        # A dynamic program names its loader within the first page; in an initramfs that would not be there.
-        return None if b"/ld-" in binary.read(4096) else path
 
 
 def _package(name: str) -> str | None:

@@ -22,6 +22,8 @@ from mshare_bench.real.guard import AGENT_BYTES, DEFAULT_RESERVE_BYTES, Need, gu
 from mshare_bench.real.knobs import Knob, More, knobs, knobs_set, nr_hugepages
 from mshare_bench.real.machine_wide import counts_pud_pages, page_table_noise
 from mshare_bench.real.measure import Measurement, Times, measure
+from mshare_bench.real.moves import add_moved, way_of
+from mshare_bench.real.placed import add_measured, data_written, place_data, seat, seated_point
 from mshare_bench.real.probes import require
 from mshare_bench.real.programs import Backed, cast, close_backings, open_backings, present_pages
 from mshare_bench.real.quantiles import QUANTILES, median, spread
@@ -31,6 +33,7 @@ from mshare_bench.results.describe import cell_columns
 from mshare_bench.results.rows import Rows
 from mshare_bench.results.schema import PHASES, TIMED_PHASES
 from mshare_bench.sim.accounting import Account, account, mechanism_of
+from mshare_bench.sim.places import Places
 from mshare_bench.sim.tables import mappers
 
 __all__ = ["RealEngine", "RealOptions", "fill", "knobs_of", "needs_of", "resolve_arguments"]
@@ -120,6 +123,7 @@ class RealEngine:
     def _cell(self, cell: Cell, rows: Rows) -> None:
         point = cell.point
         self._refuse(point)
+        places = seated_point(point)
         mechanism, expected = mechanism_of(point), account(point, self._geometry)
         self._guard(point)
         recipes = self._recipes(point, mechanism)
@@ -133,13 +137,18 @@ class RealEngine:
         took = self._need(point, expected).total_bytes
         memory = warmth(took)
         with knobs_set(knobs_of(point, recipes)), self._cgroup(point, expected) as group:
-            backed = open_backings(point, mechanism, self._geometry)
+            with contextlib.ExitStack() as policy:
+                if places is not None:
+                    policy.enter_context(data_written(places))
+                backed = open_backings(point, mechanism, self._geometry)
             try:
-                result = self._measure(point, backed, expected, shared, group)
+                result = self._measure(point, backed, expected, shared, group, places)
             finally:
                 close_backings(backed)
         remember(took)
-        self._rows(cell, result, expected.traits, shared, memory, rows)
+        self._rows(cell, result, expected.traits, shared, memory, places, rows)
+        if places is not None and result.moved is not None:
+            add_moved({"cell": cell.digest, "repeat": cell.repeat}, places, result.moved, way_of(places), rows)
 
     def _cgroup(self, point: Point, expected: Account) -> contextlib.AbstractContextManager[MemoryGroup]:
         """A memory cgroup around the agents, the controller outside; where none can be had, one without a path."""
@@ -177,7 +186,7 @@ class RealEngine:
             data_bytes=0 if huge else data,
             table_bytes=expected.page_table_bytes,
             process_bytes=(count + 2) * AGENT_BYTES,
-            hugepage_bytes=data if huge else 0,
+            hugepage_bytes=data * _pools(point) if huge else 0,
         )
 
     def _recipes_or_none(self, point: Point) -> list[Recipe]:
@@ -196,16 +205,28 @@ class RealEngine:
         return any(one.shared for each in placed for one in mechanism.extents(each, point.page, self._geometry))
 
     def _measure(
-        self, point: Point, backed: Sequence[Backed], expected: Account, shared: bool, group: MemoryGroup
+        self,
+        point: Point,
+        backed: Sequence[Backed],
+        expected: Account,
+        shared: bool,
+        group: MemoryGroup,
+        places: Places | None,
     ) -> Measurement:
         traits = expected.traits
         casting = cast(point, backed, traits)
+        seating = None if places is None else seat(places, casting, traits, shared)
         # Fault-around leaves out pages that another process holds locked at that moment: processes that read side by side
         # take more faults than each would alone (seen: 5,286 for 3,072). So they take turns where windows matter.
         windows = expected.total("minor_faults") < touched_pages(point)
         there = point.populate == "controller" or traits.resident
-        if there:
-            fill(point, backed, all_files=traits.inherited is not None)
+        with contextlib.ExitStack() as policy:
+            if places is not None:
+                policy.enter_context(data_written(places))
+            if there:
+                fill(point, backed, all_files=traits.inherited is not None)
+            elif places is not None:
+                place_data(backed, places)
         return measure(
             casting,
             backed,
@@ -214,6 +235,7 @@ class RealEngine:
             one_by_one=windows or not there or shared or traits.one_mm,
             # What is inherited is there before any child is, and the machine's counter moves by all that a child is.
             system_wide=shared and traits.inherited is None,
+            seating=seating,
             cgroup=group.procs,
             oom_kills=group.oom_kills,
             parallel=self._options.parallel,
@@ -221,7 +243,16 @@ class RealEngine:
             begin=self._begin,
         )
 
-    def _rows(self, cell: Cell, result: Measurement, traits: Traits, shared: bool, memory: str, rows: Rows) -> None:
+    def _rows(
+        self,
+        cell: Cell,
+        result: Measurement,
+        traits: Traits,
+        shared: bool,
+        memory: str,
+        places: Places | None,
+        rows: Rows,
+    ) -> None:
         total: int | None = result.vm_pte_bytes
         source = "VmPTE"
         if shared and traits.inherited is None:
@@ -250,7 +281,7 @@ class RealEngine:
                 columns |= median(phase, _own(phase, result.phases[phase], traits))
         rows.add("cells", **cell_columns(cell), **columns)
         self._regions(cell, result, traits, columns, rows)
-        self._long_tables(cell, result, rows)
+        self._long_tables(cell, result, places, rows)
 
     def _regions(self, cell: Cell, result: Measurement, traits: Traits, columns: Mapping[str, Any], rows: Rows) -> None:
         """By region the kernel tells only what is asked of one region alone; else null."""
@@ -274,23 +305,17 @@ class RealEngine:
                 **alone,
             )
 
-    def _long_tables(self, cell: Cell, result: Measurement, rows: Rows) -> None:
+    def _long_tables(self, cell: Cell, result: Measurement, places: Places | None, rows: Rows) -> None:
         key = {"cell": cell.digest, "repeat": cell.repeat}
         # An inherited workload's first process is the parent, which no phase of the children shows.
         start = cell.point.workload.processes - len(result.phases["launch"].duration_ns)
         skipped, start = start, 0
         for number, group in enumerate(cell.point.workload.groups):
             end = start + group.processes - (skipped if number == 0 else 0)
-            own_start = float(result.attach_start_ns) if self._begin is not None else None
-            rows.add(
-                "groups",
-                **key,
-                group=group.name,
-                role=group.role,
-                processes=group.processes,
-                machine=cell.machine,
-                start_ns=own_start,
-            )
+            if places is None:
+                who = {"group": group.name, "role": group.role, "processes": group.processes}
+                begun = float(result.attach_start_ns) if self._begin is not None else None
+                rows.add("groups", **key, **who, machine=cell.machine, start_ns=begun)
             for phase, times in result.phases.items():
                 own = times.duration_ns[start:end]
                 if not len(own):
@@ -299,6 +324,8 @@ class RealEngine:
                          **_phase(own, times, start, end, first=number == 0))  # fmt: skip
                 self._samples({**key, "group": group.name, "phase": phase}, own, rows)
             start = end
+        if places is not None:
+            add_measured(key, places, result.node_data, result.node_tables, rows)
 
     def _samples(self, key: Mapping[str, Any], durations: NDArray[np.int64], rows: Rows) -> None:
         if self._options.samples == "all":
@@ -380,6 +407,11 @@ def _recipes(point: Point, mechanism: Mechanism, geometry: Geometry) -> list[Rec
     return [mechanism.recipe(one, point.page) for one in placed_regions(point.workload, point.offset, geometry)]
 
 
+def _pools(point: Point) -> int:
+    """The kernel grows the pool of huge pages evenly over the nodes; placed data must find all of its pages on any of them."""
+    return 1 if point.machines is None else len(point.machines.machine().nodes)
+
+
 def knobs_of(point: Point, recipes: Sequence[Recipe]) -> dict[Knob, str | int | More]:
     """Kernel knobs that a point's recipes need, huge pages for all of its regions among them."""
     wanted: dict[Knob, str | int | More] = {}
@@ -388,9 +420,8 @@ def knobs_of(point: Point, recipes: Sequence[Recipe]) -> dict[Knob, str | int | 
         for name, value in recipe.knobs.items():
             wanted[knobs()[name]] = value
         if recipe.hugepages:
-            pages[recipe.hugepages] = (
-                pages.get(recipe.hugepages, 0) + region.size // recipe.hugepages * region.instances
-            )
+            needed = region.size // recipe.hugepages * region.instances
+            pages[recipe.hugepages] = pages.get(recipe.hugepages, 0) + needed * _pools(point)
     return {**wanted, **{nr_hugepages(size): More(count) for size, count in pages.items()}}
 
 

@@ -15,12 +15,16 @@ from mshare_bench.mechanisms.contract import Traits
 from mshare_bench.real.agent.protocol import Spawn
 from mshare_bench.real.counters.interrupts import tlb_shootdowns
 from mshare_bench.real.counters.ksm import RMAP_ITEM_BYTES, ksm_state, process_ksm_state
+from mshare_bench.real.counters.numa_maps import mapping_nodes
+from mshare_bench.real.counters.page_tables import node_page_tables
 from mshare_bench.real.counters.perf import PerfEvents, event_unavailable
 from mshare_bench.real.counters.smaps import mappings
 from mshare_bench.real.counters.tlb import TlbCounters, TlbReading
 from mshare_bench.real.counters.vmpte import vm_bytes
 from mshare_bench.real.launch import Binding, ProcessTree
 from mshare_bench.real.machine_wide import settled
+from mshare_bench.real.moves import Moved, move_data
+from mshare_bench.real.placed import Seating
 from mshare_bench.real.programs import Backed, Casting
 
 __all__ = ["Measurement", "Times", "measure", "wait_until_merged"]
@@ -80,6 +84,10 @@ class Measurement:
         where they are not counted.
     attach_start_ns
         When the first process attached, CLOCK_MONOTONIC.
+    node_tables, node_data
+        Page tables, and data, that the regions have on each node; None where they were not asked for or can't be told.
+    moved
+        What came of moving the data; None where it was not asked for.
     phases
         By phase, in order.
     """
@@ -96,6 +104,9 @@ class Measurement:
     tlb: TlbReading = field(default_factory=TlbReading)
     shootdowns: int | None = None
     attach_start_ns: int = 0
+    node_tables: dict[int, int] | None = None
+    node_data: dict[int, int] | None = None
+    moved: Moved | None = None
     phases: dict[str, Times] = field(default_factory=dict)
 
 
@@ -107,6 +118,7 @@ def measure(
     *,
     one_by_one: bool,
     system_wide: bool,
+    seating: Seating | None = None,
     cgroup: Path | None = None,
     oom_kills: Callable[[], int | None] = lambda: None,
     parallel: int | None = None,
@@ -122,6 +134,8 @@ def measure(
         tables that all share.
     system_wide
         Whether to read the machine's `PageTables` too, which means waiting until it stands still.
+    seating
+        Where agents run and allocate; None for in turn on all CPUs.
     cgroup, oom_kills
         The `procs` file of the cgroup that the agents join, and how many of its processes the OOM killer took so far.
     begin
@@ -149,8 +163,8 @@ def measure(
             spawn=spawn,
             parallel=parallel,
             # An agent hands its turn to the one `parallel` places on, so each of these chains stays on one CPU.
-            bindings=[Binding(cpus=frozenset({cpu})) for cpu in cpus],
-            binding=np.arange(agents + 1) % len(cpus),
+            bindings=seating.bindings if seating else [Binding(cpus=frozenset({cpu})) for cpu in cpus],
+            binding=seating.binding if seating else np.arange(agents + 1) % len(cpus),
             prefork=casting.prefork,
             cgroup=cgroup,
             nice=0,
@@ -164,7 +178,8 @@ def measure(
             result.parent_faults = int(tree.run_prefork()["minor_faults"].sum())
         result.phases["launch"] = _times(tree.launch()[:agents])
         # Before the data is written: tables that all share stay when the populator has gone, and are part of what the cell costs.
-        all_before = settled() if system_wide else None
+        all_before = settled() if system_wide or seating else None
+        nodes_before = node_page_tables()
         tree.run("populate", agents, agents + 1, parallel=1)
         pids = [int(pid) for pid in (tree.pids[:agents] if spawn == Spawn.FORK else tree.pids[:1])]
         before = _vm_pte(pids)
@@ -181,24 +196,35 @@ def measure(
         result.tlb = tlb.read()
         if traits.merged:
             wait_until_merged(timeout)
-        after, all_after = _vm_pte(pids), settled() if system_wide else None
-        if all_before is not None and all_after is not None:
+        after, all_after = _vm_pte(pids), settled() if system_wide or seating else None
+        nodes_after = node_page_tables()
+        if system_wide and all_before is not None and all_after is not None:
             result.page_tables_bytes = all_after - all_before
         result.held_table_bytes = sum(backing.held_table_bytes() for one in backed for backing in one.instances)
         # The populator is a child as well: it holds its share of what is inherited.
         heirs = [*parent, *map(int, tree.pids[agents:])] if parent else []
         _read_data(result, [*pids, *heirs], backed, traits)
+        if seating is not None:
+            result.node_data = _node_data(pids, backed, traits, result.data_bytes)
+            if seating.way is not None:
+                result.moved = move_data(pids[0], backed, seating.page, seating.way)
         parent_after = _vm_pte(parent)
         if not parent:
             result.phases["fork"] = _fork_times(tree, agents)
         for phase in ("protect", "unmap"):
             result.phases[phase] = _times(tree.run(phase, 0, agents))
         interrupted = _shootdowns()
-        if interrupts is not None and interrupted is not None:
+        # Moving pages shoots down as well, and that is not the cell's.
+        if interrupts is not None and interrupted is not None and result.moved is None:
             result.shootdowns = interrupted - interrupts
         # What is inherited is there from the start: without it, a process has what it has left after it let go.
         without = _vm_pte(pids) if parent else before
         result.vm_pte_bytes = after - without + parent_after - parent_before
+        if seating is not None:
+            # Others come and go, and older kernels count no PUD pages: only what adds up is these processes' own.
+            tables = {node: nodes_after[node] - nodes_before[node] for node in nodes_before}
+            total = result.page_tables_bytes if system_wide else result.vm_pte_bytes
+            result.node_tables = tables if sum(tables.values()) == total else None
         result.phases["touch"] = _touch_times(written, read, result.vm_pte_bytes)
         if parent:
             result.phases["fork"] = result.phases["launch"]
@@ -274,6 +300,23 @@ def _read_data(result: Measurement, pids: Sequence[int], backed: Sequence[Backed
     if traits.resident and backed:
         first = [part for part in mappings(pids[0]) if part.start == backed[0].placed.address]
         result.pmd_mapped_bytes = sum(part.sizes.get("FilePmdMapped", 0) for part in first)
+
+
+def _node_data(
+    pids: Sequence[int], backed: Sequence[Backed], traits: Traits, data_bytes: int | None
+) -> dict[int, int] | None:
+    """Data by node as the processes have it mapped; None where no process alone shows all of what they share."""
+    own: dict[int, int] = {}
+    shown: dict[int, int] = {}
+    for pid in pids:
+        here: dict[int, int] = {}
+        for one in backed:
+            for node, size in mapping_nodes(pid, one.placed.address, one.placed.region.size).items():
+                here[node] = here.get(node, 0) + size
+        own = {node: own.get(node, 0) + here.get(node, 0) for node in {*own, *here}}
+        shown = max(shown, here, key=lambda nodes: sum(nodes.values()))
+    nodes = own if traits.data == "private" else shown
+    return nodes if sum(nodes.values()) == data_bytes else None
 
 
 def _times(results: NDArray[np.void], page_table_bytes: int | None = None) -> Times:

@@ -20,6 +20,7 @@ from collections.abc import Iterator
 
 from mshare_bench.errors import CapabilityError
 from mshare_bench.mechanisms._mshare_pte import UNIT, open_region
+from mshare_bench.real.counters.procfs import read_text
 
 __all__ = ["flag_faults", "kvm_unavailable", "require", "stock_flag_faults", "userfaultfd_unavailable"]
 
@@ -98,6 +99,10 @@ def kvm_unavailable() -> str | None:
     finally:
         for descriptor in reversed(opened):
             os.close(descriptor)
+    flags = (read_text("/proc/cpuinfo") or "").split()
+    if platform.machine() == "x86_64" and not {"vmx", "svm"} & set(flags):
+        # Seen on a virtual machine without nested virtualisation: a virtual processor could be made and never got anywhere.
+        return "/dev/kvm is there and does not work: the processor shows neither vmx nor svm"
     return None
 
 

@@ -6,10 +6,9 @@ between machines: data and tables add up. What a process took is looked at over 
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
 from mshare_bench.domain.cell import Cell, digest
@@ -20,6 +19,9 @@ from mshare_bench.results.describe import cell_columns
 from mshare_bench.results.rows import Rows
 from mshare_bench.results.schema import PHASES, TIMED_PHASES
 from mshare_bench.sim.places import places_of
+
+if TYPE_CHECKING:  # a guest has this module and no Arrow
+    import pyarrow as pa
 
 __all__ = ["combined", "parts_of"]
 
@@ -96,6 +98,8 @@ def combined(cell: Cell, shares: Sequence[Share], samples: str) -> Tables:
     tables = rows.tables()
     environments = [share.tables["environments"] for share in shares if "environments" in share.tables]
     if environments:
+        import pyarrow as pa
+
         tables["environments"], env = _environments(environments, ran.machine)
         position = tables["cells"].schema.get_field_index("env")
         field = tables["cells"].schema.field(position)
@@ -187,8 +191,10 @@ def _kept(own: NDArray[np.int64], samples: str) -> Iterator[tuple[int, float]]:
         yield from ((mille, float(value)) for mille, value in zip(QUANTILES, values, strict=True))
 
 
-def _environments(tables: Sequence[pa.Table], machine: str) -> tuple[pa.Table, str]:
+def _environments(tables: "Sequence[pa.Table]", machine: str) -> "tuple[pa.Table, str]":
     """All environments, and the digest of the cell's own: theirs where they are one, else of a list of them."""
+    import pyarrow as pa
+
     envs = sorted({env for table in tables for env in table["env"].to_pylist()})
     if len(envs) == 1:
         return tables[0], envs[0]

@@ -9,7 +9,7 @@ from mshare_bench.results.rows import Rows
 if TYPE_CHECKING:
     from mshare_bench.sim.places import Places
 
-__all__ = ["add_places", "machine_name"]
+__all__ = ["add_groups", "add_places", "machine_name"]
 
 
 def machine_name(topology: Topology, number: int) -> str:
@@ -18,8 +18,8 @@ def machine_name(topology: Topology, number: int) -> str:
     return kind if topology.machines == 1 else f"{kind}:{number}"
 
 
-def add_places(key: Mapping[str, Any], places: "Places", rows: Rows) -> None:
-    """Add rows of `groups` and `nodes`; they add up to the cell's."""
+def add_groups(key: Mapping[str, Any], places: "Places", rows: Rows) -> None:
+    """Add rows of `groups`, by machine and node."""
     topology = places.problem.topology
     roles = {group.name: group.role for part in places.parts for group in part.point.workload.groups}
     seated: dict[tuple[str, int, int], int] = {}
@@ -31,6 +31,12 @@ def add_places(key: Mapping[str, Any], places: "Places", rows: Rows) -> None:
     for (group, machine, node), processes in seated.items():
         who = {"group": group, "role": roles[group], "processes": processes}
         rows.add("groups", **key, **who, machine=machine_name(topology, machine), node=node)
+
+
+def add_places(key: Mapping[str, Any], places: "Places", rows: Rows) -> None:
+    """Add rows of `groups` and `nodes`; they add up to the cell's."""
+    add_groups(key, places, rows)
+    topology = places.problem.topology
     for (machine, node), use in places.nodes.items():
         rows.add(
             "nodes",

@@ -61,6 +61,16 @@ def test_a_device_that_does_not_work_is_told(monkeypatch, tmp_path):
     assert "does not work" in kvm_unavailable()
 
 
+def test_kvm_needs_a_processor_that_can(monkeypatch):
+    monkeypatch.setattr(module.os, "open", lambda path, flags: os.memfd_create("kvm"))
+    monkeypatch.setattr(module.fcntl, "ioctl", lambda fd, number, argument: 12 if number == 0xAE00 else os.dup(fd))
+    monkeypatch.setattr(module.platform, "machine", lambda: "x86_64")
+    monkeypatch.setattr(module, "read_text", lambda path: "flags\t: fpu sse2 hypervisor")
+    assert "neither vmx nor svm" in kvm_unavailable()
+    monkeypatch.setattr(module, "read_text", lambda path: "flags\t: fpu svm")
+    assert kvm_unavailable() is None
+
+
 def test_userfaultfd_on_an_unknown_machine(monkeypatch):
     monkeypatch.setattr(module.platform, "machine", lambda: "vax")
     assert "vax" in userfaultfd_unavailable()

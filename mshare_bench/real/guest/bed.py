@@ -5,6 +5,8 @@ line. Nothing else of the host is visible in the guest: no disk, no network, no 
 """
 
 import os
+import platform
+import re
 import select
 import shutil
 import subprocess
@@ -19,7 +21,6 @@ from typing import IO, Any, BinaryIO, Self
 
 from mshare_bench.domain.topology import Machine
 from mshare_bench.errors import CapabilityError, CellFailed
-from mshare_bench.real.counters.procfs import read_text
 from mshare_bench.real.guest.initramfs import Initramfs
 from mshare_bench.real.guest.kernel import find_kernel
 from mshare_bench.real.guest.machine import qemu_arguments
@@ -27,12 +28,13 @@ from mshare_bench.real.guest.payload import Payload, find_payload
 from mshare_bench.real.guest.wire import decode, encode
 from mshare_bench.real.probes import kvm_unavailable
 
-__all__ = ["Bed", "Guest", "find_bed", "kvm_works", "static_busybox"]
+__all__ = ["Bed", "Guest", "find_bed", "static_busybox"]
 
 EXTRA = "/extra"
 """Folder in the guest that holds the user's files."""
 _BOOT_SECONDS = 120.0
-_CONSOLE_LINES = 3
+_CONSOLE_LINES = 2
+_TELLING = re.compile(r"Kernel panic|BUG:|Oops|Out of memory|Error\b")
 
 # With five levels the tables of a process would have another base.
 _EMULATED_CPU = "max,-la57"
@@ -110,22 +112,17 @@ def find_bed(kernel: str | None = None, files: Path | None = None, hook: str = "
     ConfigError
         When the named kernel is none.
     """
+    if platform.machine() != "x86_64":
+        raise CapabilityError(
+            f"host=guest: guests run the agent of this machine and are x86-64, this is {platform.machine()}"
+        )
     qemu = shutil.which("qemu-system-x86_64")
     if qemu is None:
         raise CapabilityError("host=guest: qemu-system-x86_64 is not here; apt install qemu-system-x86")
     busybox = static_busybox()
     if busybox is None:
         raise CapabilityError("host=guest: a static busybox is not here; apt install busybox-static")
-    return Bed(find_kernel(kernel), Path(qemu), Path(busybox), find_payload(), kvm_works(), files, hook)
-
-
-def kvm_works() -> bool:
-    """Whether KVM can be expected to run a guest: the device may be there, and make virtual processors that never get anywhere.
-
-    Seen on a virtual machine without nested virtualisation, whose processor shows neither `vmx` nor `svm`.
-    """
-    flags = (read_text("/proc/cpuinfo") or "").split()
-    return ("vmx" in flags or "svm" in flags) and kvm_unavailable() is None
+    return Bed(find_kernel(kernel), Path(qemu), Path(busybox), find_payload(), kvm_unavailable() is None, files, hook)
 
 
 def static_busybox() -> str | None:
@@ -280,7 +277,9 @@ class Guest:
     def _last_words(self) -> str:
         said = (self.folder / "qemu").read_text("utf-8", "replace").strip()
         lines = [line.strip() for line in f"{self.console()}\n{said}".splitlines() if line.strip()]
-        return f"; its last words: {' | '.join(lines[-_CONSOLE_LINES:])}" if lines else ""
+        # After a panic come registers and stacks: what it was stands before them.
+        why = [line for line in lines[:-_CONSOLE_LINES] if _TELLING.search(line)][-1:]
+        return f"; its last words: {' | '.join([*why, *lines[-_CONSOLE_LINES:]])}" if lines else ""
 
 
 def _fill(stream: BinaryIO, bed: Bed) -> None:

@@ -10,16 +10,17 @@ from pathlib import Path
 
 from mshare_bench.errors import CapabilityError
 
-__all__ = ["cache_folder", "dependencies", "unpacked"]
+__all__ = ["cache_folder", "dependencies", "matching", "unpacked"]
 
 _SECONDS = 300
 
 
-def cache_folder() -> Path:
+def cache_folder(make: bool = True) -> Path:
     """Where downloads and builds are kept: ``$XDG_CACHE_HOME/mshare-bench/guest``, for this user only; made if need be."""
     base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
     folder = Path(base) / "mshare-bench" / "guest"
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if make:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     return folder
 
 
@@ -29,6 +30,12 @@ def dependencies(package: str) -> list[str] | None:
     if done.returncode:
         return None
     return re.findall(r"^\s*\|?Depends: (\S+)", done.stdout, re.MULTILINE)
+
+
+def matching(pattern: str) -> list[str]:
+    """Names of the packages that apt knows and a regular expression matches; none where apt is not here."""
+    done = _command(["apt-cache", "search", "--names-only", pattern])
+    return [line.partition(" ")[0] for line in done.stdout.splitlines()]
 
 
 def unpacked(packages: Sequence[str]) -> Path:

@@ -16,10 +16,11 @@ from mshare_bench.errors import CapabilityError, CellFailed, GuardError
 from mshare_bench.real.engine import RealEngine, RealOptions, needs_of
 from mshare_bench.real.environment import read_environment
 from mshare_bench.real.guard import read_host
-from mshare_bench.real.guest.bed import Bed, Guest, find_bed, kvm_works
+from mshare_bench.real.guest.bed import Bed, Guest, find_bed
 from mshare_bench.real.guest.kernel import image_release
 from mshare_bench.real.guest.module.build import MODULE, build_module
 from mshare_bench.real.guest.wire import cell_to_mapping, rows_from_columns
+from mshare_bench.real.probes import kvm_unavailable
 from mshare_bench.results.describe import cell_columns
 from mshare_bench.results.rows import Rows
 from mshare_bench.results.schema import field_names, unit_of
@@ -83,7 +84,7 @@ class GuestEngine:
         """What it takes here: the guest's memory, whatever the cell needs of it, and more time than outside."""
         inside = RealEngine(self._options).estimate(cell)
         memory = self._machines[cell.point.topology].memory + _OVERHEAD
-        slower = 1.0 if kvm_works() else _SLOWER
+        slower = 1.0 if kvm_unavailable() is None else _SLOWER
         return dataclasses.replace(inside, seconds=_BOOT_SECONDS + inside.seconds * slower, memory=memory)
 
     def close(self) -> None:

@@ -23,6 +23,7 @@ from mshare_bench.real.counters import counters
 from mshare_bench.real.engine import RealEngine, RealOptions
 from mshare_bench.real.environment import read_environment
 from mshare_bench.real.guest.wire import cell_from_mapping, decode, encode
+from mshare_bench.real.sysfs import read_topology
 from mshare_bench.results.describe import cell_columns
 from mshare_bench.results.rows import Rows
 from mshare_bench.workloads.registry import workloads
@@ -68,7 +69,8 @@ def _load_all() -> list[str]:
     from mshare_bench.real.guest.payload import loaded_files
 
     mechanisms(), workloads(), counters(), read_environment()
-    point = Point(workloads()["region"].resolve(processes=2, region=_PROBE_BYTES), "shmem", "", X86_64.page)
+    workload = workloads()["region"].resolve(processes=2, region=_PROBE_BYTES)
+    point = Point(workload, "shmem", "", X86_64.page, machines=read_topology())
     RealEngine().gather(Cell(point, engine="real"))  # what only a running cell imports
     # The agent is found by a digest of its sources, so these go along.
     sources = [Path(build.__file__).with_name(name) for name in build.SOURCES]

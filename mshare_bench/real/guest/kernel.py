@@ -2,15 +2,16 @@
 
 import hashlib
 import re
+import shutil
 from pathlib import Path
 
 from mshare_bench.errors import CapabilityError, ConfigError
-from mshare_bench.real.guest.debian import cache_folder, dependencies, unpacked
+from mshare_bench.real.guest.debian import cache_folder, dependencies, matching, unpacked
 
-__all__ = ["DEBIAN", "find_kernel", "image_release", "kernel_identity"]
+__all__ = ["DEBIAN", "find_kernel", "image_release", "kernel_identity", "kernel_source"]
 
-DEBIAN = "linux-image-cloud-amd64"
-"""Debian's metapackage of the stable cloud kernel; `linux-image-6.12-cloud-amd64` is that of a newer series."""
+DEBIAN = "cloud-amd64"
+"""Stands for the newest of Debian's cloud kernels that apt knows."""
 
 _HEADER_AT, _HEADER = 0x202, b"HdrS"
 _VERSION_AT = 0x20E
@@ -23,7 +24,7 @@ def find_kernel(named: str | None = None) -> Path:
     Parameters
     ----------
     named
-        Path of an image (a bzImage), or name of a Debian package of a kernel; None for `DEBIAN`.
+        Path of an image (a bzImage), or name of a Debian package of a kernel, a metapackage as well; None for `DEBIAN`.
 
     Raises
     ------
@@ -52,6 +53,16 @@ def kernel_identity(named: str | None) -> str:
     path = Path(named).expanduser()
     image_release(path)
     return hashlib.blake2b(path.read_bytes(), digest_size=8).hexdigest()
+
+
+def kernel_source() -> str | None:
+    """Where a guest's kernel comes from unless one is named: downloaded before, or at first use; None for nowhere."""
+    kept = _kept(DEBIAN)
+    if kept is not None:
+        return f"{kept}, unpacked in {cache_folder(make=False)}"
+    if shutil.which("apt-get") and shutil.which("dpkg-deb"):
+        return "Debian's newest cloud kernel, downloaded and unpacked at first use"
+    return None
 
 
 def image_release(path: Path) -> str:
@@ -95,7 +106,7 @@ def _debian(package: str) -> Path:
 
 
 def _note(package: str) -> Path:
-    return cache_folder() / f"{package}.newest"
+    return cache_folder(make=False) / f"{package}.newest"
 
 
 def _kept(package: str) -> str | None:
@@ -103,8 +114,16 @@ def _kept(package: str) -> str | None:
     return _note(package).read_text() if _note(package).exists() else None
 
 
+def _newest() -> str | None:
+    """The package of the newest cloud kernel; each version of it has a package of its own name."""
+    names = matching("^linux-image-[0-9].*-cloud-amd64$")
+    return max(names, key=lambda name: [int(number) for number in re.findall(r"[0-9]+", name)], default=None)
+
+
 def _concrete(package: str) -> str | None:
     """Follow a metapackage to the package that holds an image; the package itself where it is no metapackage."""
+    if package == DEBIAN:
+        return _newest()
     needed = dependencies(package)
     if needed is None:
         return None
