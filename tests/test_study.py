@@ -1,5 +1,6 @@
 """The whole line, through the public API."""
 
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -110,3 +111,40 @@ def test_predicted_and_real_cells_of_the_headline_pair_up() -> None:
 def test_silence() -> None:
     silent = Silent()
     assert silent.note("x") is None and silent.finished({}) is None
+
+
+SWEEP = {
+    "workload": ["region", "db_buffer_pool", "hpc_ranks"],
+    "mechanism": ["shmem", "thp", "mshare"],
+    "processes": [1, 3, 100],
+    "region": ["64MiB", "66MiB", "1GiB"],
+}
+
+
+def rows(result: mshare_bench.study.Result) -> dict[str, dict[str, Any]]:
+    """Rows of `cells` by cell, without what depends on the other cells of a run."""
+    ignored = ("sweep", "page_table_saved_bytes")
+    return {
+        row["cell"]: {key: value for key, value in row.items() if key not in ignored}
+        for row in result.cells.to_pylist()
+    }
+
+
+def test_cells_derived_without_a_compose_are_those_composed_one_by_one(tmp_path: Path) -> None:
+    derived = rows(mshare_bench.run(**SWEEP, tracking="none", out=tmp_path / "sweep"))
+    choices = list(itertools.product(*SWEEP.values()))
+    assert len(derived) == len(choices)
+    for number, choice in enumerate(choices[::9]):
+        texts = [f"{key}={value}" for key, value in zip(SWEEP, choice, strict=True)]
+        ((cell, row),) = rows(mshare_bench.run(*texts, tracking="none", out=tmp_path / str(number))).items()
+        assert derived[cell] == row
+
+
+def test_a_store_is_the_same_bytes_in_whatever_order_and_batches(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mshare_bench.run(**SWEEP, tracking="none", executor="inline", out=tmp_path / "one")
+    monkeypatch.setattr("mshare_bench.sim.engine._BATCH", 7)
+    mshare_bench.run("sweep.order=random", **SWEEP, tracking="none", executor="inline", out=tmp_path / "other")
+    for path in (tmp_path / "one").glob("*.arrow"):
+        assert path.read_bytes() == (tmp_path / "other" / path.name).read_bytes(), path.name
