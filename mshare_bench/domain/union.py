@@ -51,6 +51,9 @@ def union_spans(sets: Sequence[Copies], origin: int, span: int, without: Sequenc
     """
     runs = _simplified(run for one in sets for run in one.runs())
     out = _simplified(run for one in without for run in one.runs())
+    if out:
+        runs = [run for run in runs if not any(_covers(one, run) for one in out)]
+        out = [one for one in out if any(_start(one) <= _last(run) and _start(run) <= _last(one) for run in runs)]
     if not out and _disjoint(runs):
         return PageSet(tuple(runs)).spans(origin, span)
     return _masked(runs, out, origin, span)
@@ -62,6 +65,11 @@ def _last(run: Run) -> int:
 
 def _start(run: Run) -> int:
     return run.first + run.step * run.begin
+
+
+def _covers(one: Run, run: Run) -> bool:
+    """Whether a run is dense and another lies inside it."""
+    return one.whole and one.step == 1 and _start(one) <= _start(run) and _last(run) <= _last(one)
 
 
 def _joined(runs: Sequence[Run]) -> list[Run]:
@@ -84,10 +92,7 @@ def _simplified(runs: Iterator[Run]) -> list[Run]:
         return distinct
     solid = _joined([run for run in distinct if run.whole and run.step == 1])
     others = [
-        run
-        for run in distinct
-        if not (run.whole and run.step == 1)
-        and not any(_start(one) <= _start(run) and _last(run) <= _last(one) for one in solid)
+        run for run in distinct if not (run.whole and run.step == 1) and not any(_covers(one, run) for one in solid)
     ]
     return sorted([*solid, *others], key=_start)
 
