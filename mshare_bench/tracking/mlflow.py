@@ -24,6 +24,7 @@ from mshare_bench.results.store import Store
 from mshare_bench.tracking.place import Place, answers, place_of
 from mshare_bench.tracking.series import Curves, Series, curves, shade
 from mshare_bench.tracking.summary import summary_table
+from mshare_bench.tracking.validation import validation_metrics, validation_rows, validation_table
 
 __all__ = ["MlflowTracker"]
 
@@ -241,7 +242,11 @@ def _log_sweep(client: Any, run: str, store: Store, cells: pa.Table, content: st
     client.log_inputs(run, datasets=[DatasetInput(dataset, [InputTag("mlflow.data.context", "results")])])
     client.log_dict(run, summary_table(cells), "results.json")
     # What `log_table` sets too: without it the UI shows the file as text, not as a table.
-    client.set_tag(run, "mlflow.loggedArtifacts", json.dumps([{"path": "results.json", "type": "table"}]))
+    tables = [{"path": "results.json", "type": "table"}]
+    if rows := validation_rows(store.path):
+        _log_validation(client, run, rows, _created(store))
+        tables.append({"path": "validation.json", "type": "table"})
+    client.set_tag(run, "mlflow.loggedArtifacts", json.dumps(tables))
     client.log_dict(run, _environments(store), "environment.json")
     client.log_dict(run, {"name": store.info.name, "sweep": store.info.sweep, **store.info.config}, "config.json")
     for path in _files(store):
@@ -250,6 +255,13 @@ def _log_sweep(client: Any, run: str, store: Store, cells: pa.Table, content: st
         folder = "figures" if path.parent.name == "figures" else "store" if stored else None
         client.log_artifact(run, str(path), folder)
     client.set_terminated(run, "FINISHED")
+
+
+def _log_validation(client: Any, run: str, rows: list[dict[str, Any]], created: int) -> None:
+    from mlflow.entities import Metric
+
+    client.log_batch(run, metrics=[Metric(name, value, created, 0) for name, value in validation_metrics(rows).items()])
+    client.log_dict(run, validation_table(rows), "validation.json")
 
 
 def _files(store: Store) -> list[Path]:
