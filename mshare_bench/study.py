@@ -223,6 +223,11 @@ class _Placing:
         from mshare_bench.sim.places import check_places
 
         try:
+            if cell.engine == "real" and cell.host == "here" and cell.point.topology != "here":
+                raise PlacementError(
+                    f"topology={cell.point.topology}: real cells run on this machine as it is (topology=here); host=guest boots "
+                    "another"
+                )
             check_places(cell.point)
         except PlacementError as error:
             self._first = self._first or error

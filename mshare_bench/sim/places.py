@@ -19,6 +19,7 @@ from mshare_bench.errors import PlacementError
 from mshare_bench.placement.assignment import Assignment, DomainCopy, Seat, Shares
 from mshare_bench.placement.demand import Demand
 from mshare_bench.placement.place import assign
+from mshare_bench.placement.policies.bind import require_nodes
 from mshare_bench.placement.problem import Problem, make_problem
 from mshare_bench.sim.accounting import Setting, account, private_bytes, setting_of
 from mshare_bench.sim.bundles import Bundle, Run, bundles_of, part_of
@@ -121,7 +122,6 @@ def check_places(point: Point) -> None:
     PlacementError
         For a node that does not exist, more processes than CPUs where each has its own, and groups that are too large.
     """
-    from mshare_bench.placement.policies.bind import nodes_of
     from mshare_bench.placement.registry import require_policies
 
     choice = PlacementChoice.parse(point.placement)
@@ -131,9 +131,7 @@ def check_places(point: Point) -> None:
         check_epochs(point, choice)
         return
     require_policies(choice.policy, choice.tables)
-    problem, _ = problem_of(point, _topology(point), choice)
-    if choice.policy == "bind":
-        nodes_of(problem, choice.nodes or None)
+    problem_of(point, _topology(point), choice)
 
 
 def places_of(point: Point, geometry: Geometry = X86_64) -> Places:
@@ -175,6 +173,7 @@ def problem_of(
 ) -> tuple[Problem, tuple[Bundle, ...]]:
     """Arrange a point for placement; gives the bundles in the order of the problem's demands, too."""
     workload = point.workload
+    require_nodes(topology, choice.nodes)
     if choice.exclusive and workload.processes > topology.cpus:
         raise PlacementError(
             f"placement.exclusive=true: {workload.processes:,} processes, but topology {topology.name} has "
@@ -241,8 +240,8 @@ def _enough(bundles: Sequence[Bundle], topology: Topology, choice: PlacementChoi
     else:
         found = [(node, cohort.count) for cohort in topology.cohorts for node in cohort.machine.nodes]
     sizes = [(len(node.cpus), count) for node, count in found if node.cpus]
-    if not sizes:  # `bind` says what is wrong with these nodes
-        return 1.0
+    if not sizes:
+        raise PlacementError(f"placement.nodes={choice.nodes}: none of these nodes has a CPU")
     each = -(-processes // sum(cpus * count for cpus, count in sizes))
     while sum(count * (cpus * each // largest) for cpus, count in sizes) < units:
         each += 1

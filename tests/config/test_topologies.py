@@ -113,3 +113,14 @@ def test_placing_here_needs_no_name_and_reads_this_machine() -> None:
     assert placed.point.topology == plain.point.topology == "here"
     assert placed.point.machines is not None
     assert placed.point.machines.machines == 1
+
+
+def test_this_machine_is_no_other_for_real_cells() -> None:
+    keys = ["topology=xeon_2s", "mechanism=shmem"]
+    with pytest.raises(PlacementError, match="topology=xeon_2s: real cells run on this machine as it is"):
+        plan_of(read_request([*keys, "engine=real"]))
+    plan = plan_of(read_request([*keys, "engine=both"]))
+    assert [cell.engine for cell in plan.cells] == ["sim"]
+    assert len(plan.refusals) == 1
+    guest = plan_of(read_request(["topology=guest_2n", "mechanism=shmem", "engine=real", "host=guest", "processes=2"]))
+    assert [cell.host for cell in guest.cells] == ["guest"]

@@ -143,7 +143,7 @@ def test_shared_data_that_fits_no_node_whole_is_spread() -> None:
 def test_bind_keeps_to_its_nodes() -> None:
     made = place(topology(2), units(2), "bind", nodes=[(1, 2), (0, 0)])
     assert nodes_of(made) == [(1, 2), (1, 2)]
-    with pytest.raises(PlacementError, match="node=1: m has the nodes 0, 2"):
+    with pytest.raises(PlacementError, match="placement.nodes=0:1: m has the nodes 0, 2"):
         place(topology(), units(1), "bind", nodes=[(0, 1)])
     with pytest.raises(PlacementError, match="machine=5: topology t has machines 0 to 1"):
         place(topology(2), units(1), "bind", nodes=[(5, 0)])

@@ -8,14 +8,14 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from mshare_bench.domain.topology import require_node
+from mshare_bench.domain.topology import Topology, require_node
 from mshare_bench.errors import PlacementError
 from mshare_bench.placement.assignment import Assignment
 from mshare_bench.placement.problem import Problem
 from mshare_bench.placement.registry import Options, TablePolicy, placement_policy
 from mshare_bench.placement.seating import DataLayout, Occupancy, seat_in_order
 
-__all__ = ["bind", "nodes_of"]
+__all__ = ["bind", "nodes_of", "require_nodes"]
 
 
 @placement_policy("bind")
@@ -47,12 +47,14 @@ def nodes_of(problem: Problem, named: Sequence[tuple[int, int]] | None) -> list[
     """
     if named is None:
         return list(range(len(problem.cpu_room)))
-    order = []
-    for machine, node_id in named:
+    require_nodes(problem.topology, named)
+    return [int(problem.start[machine]) + problem.topology.machine(machine).index(node) for machine, node in named]
+
+
+def require_nodes(topology: Topology, named: Sequence[tuple[int, int]]) -> None:
+    """Check that machines and nodes exist; PlacementError, naming the first that does not."""
+    for machine, node in named:
         try:
-            where = problem.topology.machine(machine)
-            require_node(where, node_id)
+            require_node(topology.machine(machine), node)
         except PlacementError as error:
-            raise PlacementError(f"placement.nodes={machine}:{node_id}: {str(error).split(': ', 1)[1]}") from error
-        order.append(int(problem.start[machine]) + where.index(node_id))
-    return order
+            raise PlacementError(f"placement.nodes={machine}:{node}: {str(error).split(': ', 1)[1]}") from error
