@@ -60,13 +60,15 @@ def kernel_cells(
             ("shmem", 1.0, {}),
             ("sysv", 0.0, {}),
             ("thp", 0.0, {}),
-            ("inherit", 0.5, {"memory": "private"}),
             ("inherit", 0.0, {"memory": "shared"}),
             ("shared_mm", 0.0, {"kind": "process"}),
             ("shared_mm", 0.0, {"kind": "thread"}),
         )
     ]
-    points += [make_point(name, private[1], private[0]) for name in ("anon_thp", "private_file")]
+    points += [
+        make_point(name, private[1], private[0], write_fraction=writes)
+        for name, writes in (("inherit", 0.5), ("anon_thp", 0.0), ("private_file", 0.0))
+    ]
     points.append(make_point("hugetlb", processes, 64 * MIB if small else GIB))
     points += [make_point("shmem", processes, region, workload=name) for name in UNFITTED]
     return [

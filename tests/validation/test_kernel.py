@@ -2,7 +2,9 @@
 
 import pytest
 
+from mshare_bench.domain.units import GIB
 from mshare_bench.results.schema import TIMED_PHASES
+from mshare_bench.sim.accounting import account
 from mshare_bench.validation.kernel import UNFITTED, compare_cells, kernel_cells
 
 NONE = {
@@ -30,6 +32,12 @@ def test_cells_come_in_pairs_of_one_point():
     assert len(points) > 10
     assert all(sorted(one) == [("real", "", "box", "real-1"), ("sim", "here", "", "sim-1")] for one in points.values())
     assert {cell.point.workload.name for cell in cells} == {"region", *UNFITTED}
+
+
+@pytest.mark.parametrize(("small", "gib"), [(True, 0.25), (False, 3)])
+def test_no_cell_holds_more_data_than_a_check_can_afford(small, gib):
+    for cell in kernel_cells(small):
+        assert account(cell.point).total("data_bytes") <= gib * GIB, cell.point.mechanism
 
 
 def test_counts_must_be_equal():
