@@ -5,8 +5,8 @@ recommendation is the one to follow; the others are what else there is.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
+from mshare_bench.advice.recommendation import Recommendation, price_of
 from mshare_bench.audit.objects import Kind
 from mshare_bench.audit.result import Audit, SharedObject
 from mshare_bench.domain.units import format_size
@@ -17,31 +17,6 @@ __all__ = ["SMALL", "Recommendation", "recommend"]
 SMALL = 0.002
 # A way that keeps at least this share of the most that can be saved, and can be had today, is as good.
 _AS_GOOD = 0.8
-
-
-@dataclass(frozen=True, slots=True)
-class Recommendation:
-    """One way to go.
-
-    Attributes
-    ----------
-    action
-        `nothing`, `hugetlb`, `thp`, `one_process`, `mshare` or `mshare_flag`.
-    saves_bytes
-        Page-table bytes that it would save now; None for doing nothing.
-    available
-        Whether it can be had on this machine today.
-    text
-        What to do, with the numbers.
-    price
-        What it costs.
-    """
-
-    action: str
-    saves_bytes: int | None
-    available: bool
-    text: str
-    price: str
 
 
 def recommend(audit: Audit) -> tuple[Recommendation, ...]:
@@ -74,7 +49,7 @@ def _nothing(audit: Audit, most: int) -> Recommendation:
     text += f", {most / audit.memory_bytes:.2%} of this machine's memory."
     if private > most:
         text += f" {format_size(private)} are duplicated by private mappings of files (libraries), which none of them shares."
-    return Recommendation("nothing", None, True, text, "none")
+    return Recommendation("nothing", None, True, text, price_of("nothing", audit.huge_page_bytes))
 
 
 def _hugetlb(audit: Audit) -> Recommendation | None:
@@ -83,15 +58,12 @@ def _hugetlb(audit: Audit) -> Recommendation | None:
         return None
     saves = sum(one.saved_hugetlb_bytes or 0 for one in chosen)
     reserve = sum(one.reserve_bytes or 0 for one in chosen)
-    pages = reserve // audit.huge_page_bytes
-    size = format_size(audit.huge_page_bytes)
     return Recommendation(
         "hugetlb",
         saves,
         reserve < audit.memory_bytes,
         f"Put {_names(chosen)} in hugetlb pages: saves {format_size(saves)} of page tables.",
-        f"{pages:,} pages of {size} ({format_size(reserve)}) set aside before, for nothing else; the program has to ask for "
-        f"them; mappings in multiples of {size}; no swapping",
+        price_of("hugetlb", audit.huge_page_bytes, reserve),
     )
 
 
@@ -100,15 +72,13 @@ def _thp(audit: Audit) -> Recommendation | None:
     if not chosen:
         return None
     saves = sum(one.saved_thp_bytes or 0 for one in chosen)
-    size = format_size(audit.huge_page_bytes)
     return Recommendation(
         "thp",
         saves,
         True,
         f"Let {_names(chosen)} have transparent huge pages (shmem_enabled=advise and MADV_HUGEPAGE, or huge= of the tmpfs): "
         f"saves up to {format_size(saves)} of page tables.",
-        f"every touched {size} takes {size}; only where memory is free in one piece, so less than that after a while; "
-        "tables come back where a part is unmapped or swapped",
+        price_of("thp", audit.huge_page_bytes),
     )
 
 
@@ -121,7 +91,7 @@ def _one_process(audit: Audit) -> Recommendation | None:
         saves,
         True,
         f"Run as threads, or on one address space: all {format_size(saves)} that are duplicated go, those of libraries too.",
-        "a rewrite; no protection of one from the other, one crash ends all",
+        price_of("one_process", audit.huge_page_bytes),
     )
 
 
@@ -136,8 +106,7 @@ def _mshare(audit: Audit) -> Recommendation | None:
         saves,
         audit.has_mshare,
         f"Put {_names(chosen)} in mshare windows (msharefs): saves {format_size(saves)} of page tables. {has}",
-        "one protection for all; a window of 512 GiB of addresses each; the memory goes when its owner exits; every "
-        "unmapping and write-back flushes the TLBs of all CPUs",
+        price_of("mshare", audit.huge_page_bytes),
     )
 
 
@@ -155,7 +124,7 @@ def _flag(audit: Audit) -> Recommendation | None:
         False,
         f"Or map {_names(chosen)} with the older MAP_SHARED_PT proposal: saves {format_size(now)} as it is mapped now{moved}. "
         "No released kernel has it.",
-        f"files only; one address for all, at a multiple of {size}; a change of protection changes it for all",
+        price_of("mshare_flag", audit.huge_page_bytes),
     )
 
 

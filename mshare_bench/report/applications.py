@@ -1,6 +1,7 @@
 """What applications say of themselves, beside the table: queries per second, how long a storm of connections takes."""
 
 import statistics
+from html import escape
 from typing import Any
 
 import pyarrow as pa
@@ -12,7 +13,7 @@ from mshare_bench.report.pairs import scenes
 from mshare_bench.report.scene import headline
 from mshare_bench.workloads.registry import workloads
 
-__all__ = ["figure_rows", "figures_said", "remarks_of"]
+__all__ = ["applications_section", "figure_rows", "figures_said", "remarks_of"]
 
 
 def figure_rows(cells: pa.Table, figures: pa.Table) -> list[dict[str, Any]]:
@@ -55,6 +56,26 @@ def figures_said(cells: pa.Table, figures: pa.Table) -> Group:
         texts.append(text)
     texts += [Text(f"  {name}: {remark}", "yellow") for name, remark in remarks.items()]
     return Group(*texts, Text())
+
+
+def applications_section(cells: pa.Table, figures: pa.Table) -> str:
+    """Make the section of the report: a table of what the programs say, and what a reader must know; empty without either."""
+    rows, remarks = figure_rows(cells, figures), remarks_of(cells)
+    if not rows and not remarks:
+        return ""
+    lines = [
+        f"<tr><td>{escape(row['scene'])}</td><td>{escape(row['mechanism'])}</td>"
+        f"<td>{escape(row['figure'].replace('_', ' '))}</td><td>{escape(_value(row['value'], row['unit']))}</td></tr>"
+        for row in rows
+    ]
+    head = "<tr><th>at</th><th>mechanism</th><th>figure</th><th>value</th></tr>"
+    table = (
+        f'<div class="scroll"><table><thead>{head}</thead><tbody>{"".join(lines)}</tbody></table></div>'
+        if lines
+        else ""
+    )
+    said = "".join(f"<p>{escape(name)}: {escape(remark)}</p>" for name, remark in remarks.items())
+    return f"<section>\n<h2>What the programs say</h2>\n{said}\n{table}\n</section>"
 
 
 def remarks_of(cells: pa.Table) -> dict[str, str]:

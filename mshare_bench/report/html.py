@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from mshare_bench.report import words
+from mshare_bench.report.advice import advice_section
 from mshare_bench.report.answer import answer, situation
+from mshare_bench.report.applications import applications_section
 from mshare_bench.report.facts import break_even_table, command, environment_table, missing_table
 from mshare_bench.report.figures import figures, svg, write_figures
 from mshare_bench.report.mmu import walks_table
@@ -134,7 +136,9 @@ def _render(
         parts.append(_section("Break-even", caption, table))
     parts += [walks_table(cells), results_table(cells)]
     parts.append(missing_table(missing(cells)))
+    parts.append(applications_section(cells, store.table("figures")))
     parts.append(environment_table(store.table("environments"), store.info.config))
+    parts.append(advice_section(scene))
     parts.append(_footer(store, cells))
     style = style_sheet(variables(chosen, dark=False), variables(chosen, dark=True))
     return _PAGE.format(
