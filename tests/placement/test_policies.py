@@ -145,7 +145,7 @@ def test_bind_keeps_to_its_nodes() -> None:
     assert nodes_of(made) == [(1, 2), (1, 2)]
     with pytest.raises(PlacementError, match="placement.nodes=0:1: m has the nodes 0, 2"):
         place(topology(), units(1), "bind", nodes=[(0, 1)])
-    with pytest.raises(PlacementError, match="machine=5: topology t has machines 0 to 1"):
+    with pytest.raises(PlacementError, match="placement.nodes=5:0: topology t has machines 0 to 1"):
         place(topology(2), units(1), "bind", nodes=[(5, 0)])
     with pytest.raises(PlacementError, match="placement=bind: no room for unit 1 of 1 of g0 .*20 GiB"):
         place(topology(), units(1, private_bytes=20 * GIB), "bind", nodes=[(0, 0)])
