@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import sys
 from collections import Counter
 from collections.abc import Iterator
@@ -118,6 +119,41 @@ def test_ranks_on_two_hosts_start_together_and_come_back_by_machine_and_node(hos
     code, _, err = run(hosts, *cell[:-2], "engine=real", "topology=cluster_4", "placement=spread", "out=more")
     assert code == 1
     assert "4 machines are needed, the cluster has 2" in " ".join(err.split())
+
+
+@pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGKILL])
+def test_a_run_that_is_ended_leaves_nothing_on_the_machines(
+    hosts: Hosts, own_folder: Path, end: signal.Signals
+) -> None:
+    program = Path(sys.executable).with_name("mshare-bench")
+    sweep = [
+        program,
+        "run",
+        "-m",
+        "engine=real",
+        "mechanism=shmem",
+        "processes=range(60,99)",
+        "region=1MiB",
+        "repeats=9",
+    ]
+    sweep += ["executor=ray", f"cluster.address={hosts.cluster}", "tracking=none", "out=out"]
+    driver = hosts.popen(0, sweep)
+
+    def ours(host: int) -> list[str]:
+        return [name for name in hosts.commands(host) if name.startswith(("mshare", "ray::Machine"))]
+
+    for host in (0, 1):
+        until(
+            lambda host=host: any(name.startswith("mshare") for name in ours(host)),
+            180,
+            f"host {host} runs no cell",
+            0.005,
+        )  # type: ignore[misc]
+    driver.send_signal(end)
+    driver.communicate(timeout=120)
+    until(lambda: not ours(0) and not ours(1), 60, "something is left on the hosts")
+    assert driver.returncode == (130 if end == signal.SIGINT else -end)
+    assert Store.open("out").finished()  # what was done is kept
 
 
 def test_a_machine_that_joins_is_used_and_those_that_are_lost_cost_nothing(hosts: Hosts, own_folder: Path) -> None:
