@@ -203,7 +203,8 @@ def plan_of(request: "Request", note: Callable[[str], None] | None = None) -> Pl
                     yield one.cell, one.refused or placed.refusal(one.cell)
 
     placed = _Placing()
-    plan = make_plan(made(), {"real": settings.repeats}, shape.order, settings.seed)
+    given = [f"sweep.{key}={text}" for key in ("where", "exclude") if (text := getattr(shape, key)) is not None]
+    plan = make_plan(made(), {"real": settings.repeats}, shape.order, settings.seed, given)
     placed.check(plan)
     return plan
 

@@ -159,7 +159,7 @@ BAD = [
     (["processes=1..10*2"], ("processes=1..10*2", "run -m ")),
     (["-m", "processes=10..1*2"], ("processes=10..1*2",)),
     (["sweep=sizes", "sweep.where=procs<3"], ("sweep.where=procs<3", "processes")),
-    (["sweep=sizes", "sweep.where=processes<0"], ("no cell",)),
+    (["sweep=sizes", "sweep.where=processes<0"], ("sweep.where=processes<0", "no cell")),
     (["-m", "processes=1,2", "region=1MiB,2MiB,3MiB", "sweep.zip=[processes,region]"], ("processes has 2", "region has 3")),
     (["name=a/b", "processes=1"], ("name=a/b",)),
     (["+nothing.like.this=1", "processes=1"], ("nothing.like.this",)),

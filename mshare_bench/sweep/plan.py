@@ -58,6 +58,7 @@ def make_plan(
     repeats: Mapping[str, int],
     order: str = "interleaved",
     seed: int = 0,
+    conditions: Sequence[str] = (),
 ) -> Plan:
     """Make a plan: of cells that are the same only the first counts, and each is repeated as its engine wants.
 
@@ -71,6 +72,8 @@ def make_plan(
         One of `ORDERS`.
     seed
         Of the random order.
+    conditions
+        What cells had to meet, as the user wrote it: named when none is left.
 
     Raises
     ------
@@ -93,7 +96,8 @@ def make_plan(
             cells.append(cell if repeat == 0 else dataclasses.replace(cell, repeat=repeat))
             keys.append((digest, repeat))
     if not seen:
-        raise ConfigError("these axes and conditions make no cell")
+        said = " ".join(conditions)
+        raise ConfigError(f"{said}: leaves no cell of these axes" if said else "these axes make no cell")
     positions = _order(keys, order, seed)
     return Plan(tuple(cells[at] for at in positions), tuple(refusals), tuple(keys[at] for at in positions))
 
