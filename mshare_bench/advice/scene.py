@@ -63,7 +63,7 @@ def advise(options: Sequence[Option], region_bytes: int) -> tuple[Recommendation
         return ()
     most = max((_saved(way) for way in ways if way.action != "one_process"), default=0)
     ordered = sorted(ways, key=lambda way: (way.action == "one_process", -_saved(way)))
-    if most < SMALL * region_bytes:
+    if not most or most < SMALL * region_bytes:
         share = most / region_bytes if region_bytes else 0.0
         text = f"Leave it as it is: no way to share saves more than {format_size(most)} of page tables, {share:.2%} of the data."
         return (Recommendation("nothing", None, True, text, price_of("nothing", _HUGE)), *ordered)

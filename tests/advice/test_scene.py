@@ -42,6 +42,11 @@ def test_of_two_interfaces_each_is_a_way_and_the_better_variant_counts():
     assert ways["hugetlb"].saves_bytes == 199 * MIB
 
 
+def test_nothing_saved_of_nothing_is_left_alone():
+    (first,) = advise(options(mshare=0, hugetlb=0), 0)
+    assert first.action == "nothing"
+
+
 def test_nothing_to_compare_is_nothing_to_say():
     assert advise([], GIB) == ()
 
