@@ -430,10 +430,10 @@ def finished(path: Path) -> dict[tuple[str, int], float | None]:
 
 
 @pytest.mark.kernel
-@pytest.mark.skipif(os.geteuid() != 0, reason="bytes of every mechanism take root")
 def test_validate_holds_the_models_against_this_kernel_and_others(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    require("kernel", os.geteuid() == 0, "knobs and bytes of every mechanism take root")
     code, rows = validated(tmp_path, capsys, "40")
     failing = [row for row in rows if row["passed"] is False]
     assert failing == [] and code == 0
