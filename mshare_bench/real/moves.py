@@ -17,6 +17,7 @@ from mshare_bench.errors import CapabilityError
 from mshare_bench.real.numa import Move, move_pages, page_nodes
 from mshare_bench.real.programs import Backed
 from mshare_bench.results.rows import Rows
+from mshare_bench.sim.moves import follow
 from mshare_bench.sim.placed_rows import machine_name
 from mshare_bench.sim.places import Places
 
@@ -53,12 +54,10 @@ def way_of(places: Places) -> tuple[int, int]:
         When the machine has only one node.
     """
     kind = places.problem.kinds[places.problem.kind_of[places.parts[0].machine]]
-    usable = [at for at, node in enumerate(kind.machine.nodes) if node.cpus and node.memory]
-    if len(usable) < 2:
+    start, away = follow(kind)
+    if start == away:
         raise CapabilityError("placement.horizon: this machine has one node with CPUs and memory, so nothing can move")
-    start = usable[0]
-    away = max(usable[1:], key=lambda at: float(kind.penalty[at, start] - kind.penalty[at, at]))
-    return kind.machine.nodes[start].id, kind.machine.nodes[away].id
+    return start, away
 
 
 def move_data(pid: int, backed: Sequence[Backed], page: int, way: tuple[int, int]) -> Moved:

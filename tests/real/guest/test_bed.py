@@ -16,6 +16,8 @@ from mshare_bench.real.guest.bed import Bed, Guest, find_bed, static_busybox
 from mshare_bench.real.guest.machine import PLAIN
 from tests.requirements import require
 
+pytestmark = pytest.mark.timeout(900)
+
 
 @pytest.fixture(scope="module")
 def bed() -> Bed:

@@ -16,7 +16,7 @@ from mshare_bench.real.guest.machine import PLAIN
 from mshare_bench.workloads.registry import workloads
 from tests.requirements import require
 
-pytestmark = pytest.mark.guest
+pytestmark = [pytest.mark.guest, pytest.mark.timeout(900)]
 
 POLICIES = ["first_touch", "interleave", "spread", "pack", "local", "round_robin", "bind"]
 TABLES = ["first_touch", "interleave"]
@@ -52,13 +52,13 @@ def two(tmp_path_factory: pytest.TempPathFactory) -> mshare_bench.Result:
 
 @pytest.fixture(scope="module")
 def four(tmp_path_factory: pytest.TempPathFactory) -> mshare_bench.Result:
-    """Four nodes, with a move of the data at the end."""
+    """Four nodes, with a move of the data at the end; 18 leaf tables and two above them divide by four."""
     return _run(
         tmp_path_factory.mktemp("four") / "out",
         topology="guest_4n",
         mechanism=["shmem", "hugetlb"],
         processes=[1, 6],
-        region="32MiB",
+        region="36MiB",
         placement=["first_touch", "interleave"],
         placement__tables=TABLES,
         placement__horizon="10s",
@@ -75,6 +75,18 @@ def _by_point(result: mshare_bench.Result, engine: str) -> dict[str, dict[str, A
     return {one["cell"]["point"]: one for one in found.values()}
 
 
+def _check_tables(seen: dict[str, Any], expected: dict[str, Any], where: dict[str, Any]) -> None:
+    """Equal, but for interleaved tables that don't divide: whose round begins on which node only the kernel knows."""
+    nodes, pages = len(expected["nodes"]), seen["cell"]["page_table_bytes"] // X86_64.page
+    processes = where["processes"]
+    if "tables=interleave" in where["placement"] and pages // processes % nodes:
+        for one, other in zip(seen["nodes"], expected["nodes"], strict=True):
+            assert abs(one["page_table_bytes"] - other["page_table_bytes"]) <= processes * X86_64.page, where
+            assert {**one, "page_table_bytes": 0} == {**other, "page_table_bytes": 0}, where
+    else:
+        assert seen["nodes"] == expected["nodes"], where
+
+
 def _check_nodes(result: mshare_bench.Result, points: int) -> None:
     simulated, real = _by_point(result, "sim"), _by_point(result, "real")
     assert set(simulated) == set(real)
@@ -83,7 +95,7 @@ def _check_nodes(result: mshare_bench.Result, points: int) -> None:
         expected = simulated[point]
         where = {key: seen["cell"][key] for key in ("mechanism", "placement", "processes")}
         assert seen["cell"]["status"] == "ok", seen["cell"]["error"]
-        assert seen["nodes"] == expected["nodes"], where
+        _check_tables(seen, expected, where)
         assert seen["groups"] == expected["groups"], where
         assert sum(row["page_table_bytes"] for row in seen["nodes"]) == seen["cell"]["page_table_bytes"]
         for column in ("page_table_bytes", "data_bytes", "minor_faults"):
@@ -116,7 +128,7 @@ def test_shared_pages_move_only_with_move_all(four: mshare_bench.Result) -> None
         cell = cells[row["cell"]]
         pages = row["bytes"] // cell["page_bytes"]
         refused = pages if cell["processes"] > 1 else 0
-        assert (row["what"], row["from_node"], row["to_node"], row["bytes"]) == ("data", 0, 2, 32 * MIB)
+        assert (row["what"], row["from_node"], row["to_node"], row["bytes"]) == ("data", 0, 2, 36 * MIB)
         assert row["reason"].startswith(f"{pages} of {pages} pages moved with MPOL_MF_MOVE_ALL")
         assert f"refused {refused} of them (EACCES)" in row["reason"]
 
