@@ -181,6 +181,9 @@ class ApplicationEngine:
             except CellFailed as error:
                 rows = Rows()
                 rows.add("cells", **cell_columns(cell, "void", str(error)))
+            except OSError as error:  # a process or a socket that went away between two looks
+                rows = Rows()
+                rows.add("cells", **cell_columns(cell, "void", f"{type(error).__name__}: {error}"))
             yield rows.tables()
 
     def _need(self, point: Point, expected: Account) -> Need:

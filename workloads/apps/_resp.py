@@ -20,12 +20,21 @@ class Redis:
         The server's socket.
     timeout
         Seconds that a reply may take.
+
+    Raises
+    ------
+    CellFailed
+        When nobody listens there.
     """
 
     def __init__(self, path: Path, timeout: float) -> None:
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._socket.settimeout(timeout)
-        self._socket.connect(str(path))
+        try:
+            self._socket.connect(str(path))
+        except OSError as error:
+            self._socket.close()
+            raise CellFailed(f"redis: {path.name}: {error.strerror}") from error
         self._file = self._socket.makefile("rb")
 
     def __call__(self, *words: str | int) -> str:

@@ -55,7 +55,8 @@ class RedisDriver:
                        "enable-debug-command": "yes", "rdbcompression": "no", "activerehashing": "no"}  # fmt: skip
             words = [word for key, value in options.items() for word in (f"--{key}", value)]
             process = stage.spawn(["redis-server", *words], name=f"redis-{number}")
-            stage.wait(f"redis-{number}", socket.exists)
+            # The socket is there a moment before anybody listens.
+            stage.wait(f"redis-{number}", lambda socket=socket: _listens(socket))  # type: ignore[misc]
             self._pids.append(process.pid)
             server = Redis(socket, stage.timeout)
             self._servers.append(server)
@@ -100,6 +101,14 @@ class RedisDriver:
         """Nothing is to be kept: the connections close, the servers get SIGTERM after this."""
         for server in self._servers:
             server.close()
+
+
+def _listens(path: Path) -> bool:
+    try:
+        Redis(path, 1.0).close()
+    except CellFailed:
+        return False
+    return True
 
 
 def _groups(request: WorkloadRequest) -> tuple[ProcessGroup, ...]:
