@@ -73,7 +73,7 @@ def figure(samples: NDArray[np.int64]) -> float:
     return float(np.quantile(samples.reshape(rounds * processes, pieces), QUANTILE, axis=0).sum())
 
 
-def observe(point: Point, rounds: int, timeout: float = 120.0, skip_first: bool = False) -> Observed:
+def observe(point: Point, rounds: int, timeout: float = 600.0, skip_first: bool = False) -> Observed:
     """Run a point for some rounds in one process tree.
 
     Of the first round only the attaching counts, which every process does once and cold; the others find everything warm. What
