@@ -10,11 +10,11 @@ from mshare_bench.errors import ConfigError
 from mshare_bench.sim.semantics import domains, faults, frames, ops, ranges, tables, tlb, vmas
 from mshare_bench.sim.semantics.state import Frame, MachineState, Process, Refused, Signalled, Vma
 
-__all__ = ["access", "advise", "fault", "map_memory", "protect", "touch", "unmap"]
+__all__ = ["FAULTS_AT_MOST", "access", "advise", "fault", "map_memory", "protect", "touch", "unmap"]
 
 
-# One to link, one to fill, and one for each level below a table that a sharer has un-shared; more would never end.
-_FAULTS_AT_MOST = 8
+FAULTS_AT_MOST = 8
+"""One to link, one to fill, and one for each level below a table that a sharer has un-shared; more would never end."""
 
 
 def map_memory(machine: MachineState, process: Process, op: ops.Map) -> None:
@@ -109,7 +109,7 @@ def touch(machine: MachineState, process: Process, op: ops.Touch) -> bytes | Non
 def access(machine: MachineState, process: Process, address: int, write: bool) -> tuple[Frame, int]:
     """What a CPU does for one access: look into its TLB, else walk, else fault and begin again."""
     space, page = process.space, address // machine.config.geometry.page
-    for _ in range(_FAULTS_AT_MOST):
+    for _ in range(FAULTS_AT_MOST):
         held = tlb.lookup(machine, process.cpu, space, page)
         if held is not None and (held[3] if write else held[2]):
             return held[0], held[1]

@@ -43,7 +43,7 @@ def pin(machine: MachineState, process: Process, op: ops.Pin) -> None:
 
 
 def _reach(machine: MachineState, process: Process, vma: Vma, address: int, write: bool) -> Leaf:
-    while True:
+    for _ in range(mappings.FAULTS_AT_MOST):
         found = tables.translate(machine, process.space, address)
         if found is not None and found[0].readable and not found[0].hint and (found[2] or not write):
             return found[0]
@@ -53,6 +53,7 @@ def _reach(machine: MachineState, process: Process, vma: Vma, address: int, writ
             mappings.fault(machine, process, address, write)
         except Signalled:
             raise Refused(errno.EFAULT) from None
+    raise AssertionError(f"process {process.pid} cannot pin {address:#x}: it faults for ever")
 
 
 def migrate(machine: MachineState, process: Process, op: ops.Migrate) -> None:

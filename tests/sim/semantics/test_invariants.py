@@ -37,9 +37,10 @@ from tests.sim.semantics.domain_machine import DomainMachine
 from tests.sim.semantics.stateful import PAGE, Mismatch, Stateful
 from tests.sim.semantics.stock_machine import StockMachine
 
-# The same every time, and no shortening of what is found: that it is found is the point.
+# The same every time, and no shortening of what is found: that it is found is the point. Most are found within ten examples; the
+# shyest (a split that loses a page, KSM on shared memory) took up to 150, so that this is four times as many.
 _HUNT = settings(
-    max_examples=150,
+    max_examples=600,
     stateful_step_count=60,
     deadline=None,
     derandomize=True,
