@@ -207,7 +207,9 @@ class _Flight:
         if not references:
             time.sleep(seconds)
             return
-        done, _ = self._ray.wait(references, num_returns=1, timeout=seconds)
+        self._ray.wait(references, num_returns=1, timeout=seconds)
+        # All that are there: of several, Ray gives any, and one could be passed over for as long as the others keep coming.
+        done, _ = self._ray.wait(references, num_returns=len(references), timeout=0)
         if self.joint is not None:
             yield from self._step(self.joint, roster)
         for reference in done:

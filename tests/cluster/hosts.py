@@ -132,6 +132,11 @@ class Hosts:
         for pid in self._pids(f"{self._prefix}{host}"):
             os.kill(pid, signal.SIGKILL)
 
+    def freeze(self, host: int) -> None:
+        """Stop everything on a host where it is."""
+        for pid in self._pids(f"{self._prefix}{host}"):
+            os.kill(pid, signal.SIGSTOP)
+
     def cut(self, host: int) -> None:
         """Pull a host's cable: packets are lost, nobody is told."""
         _ip("-n", self._switch, "link", "set", f"v{host}", "down")
