@@ -67,9 +67,12 @@ def disturbed(arguments: tuple[str, ...], out: Path, kind: str, moment: float) -
             with contextlib.suppress(ProcessLookupError):
                 os.kill(random.choice(found), signal.SIGKILL)
     for _ in range(3):
-        if subprocess.run(command(arguments, out), stdout=subprocess.DEVNULL, check=False).returncode == 0:
+        again = subprocess.run(command(arguments, out), capture_output=True, text=True, check=False)
+        if again.returncode == 0:
             return bool(found)
-    raise SystemExit(f"{kind} killed after {moment:.2f} s: the same command does not end well; see {out}")
+    rows = [f"{row['status']}: {row['error']}" for row in Store.open(out).table("cells").to_pylist() if row["error"]]
+    said = "; ".join([again.stderr.strip(), *rows])
+    raise SystemExit(f"{kind} killed after {moment:.2f} s: the same command ends with {again.returncode}: {said}")
 
 
 def difference(kind: str, out: Path, undisturbed: Path) -> str:
