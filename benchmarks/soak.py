@@ -62,7 +62,9 @@ def disturbed(arguments: tuple[str, ...], out: Path, kind: str, moment: float) -
     """Start the run, kill one of that kind after so many seconds, and run until it ends well; whether somebody was killed."""
     with subprocess.Popen(command(arguments, out), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as run:
         time.sleep(moment)
-        found = victims(run.pid, kind)
+        # Those of a real cell live for a part of a second: the next one is waited for.
+        while not (found := victims(run.pid, kind)) and run.poll() is None:
+            time.sleep(0.02)
         if found and run.poll() is None:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(random.choice(found), signal.SIGKILL)
