@@ -58,7 +58,7 @@ def plan_of(request: "Request", note: Callable[[str], None] | None = None) -> Pl
                     check_inputs(one.cell)
                     yield one.cell, one.refused or placed.refusal(one.cell)
 
-    placed = _Placing()
+    placed = _Placing(cluster=settings.cluster.address is not None and settings.executor != "inline")
     given = [f"sweep.{key}={text}" for key in ("where", "exclude") if (text := getattr(shape, key)) is not None]
     plan = make_plan(made(), {"real": settings.repeats}, shape.order, settings.seed, given)
     placed.check(plan)
@@ -93,9 +93,13 @@ def outlook(request: "Request") -> list[dict[str, Any]]:
 
 
 class _Placing:
-    """Asks of every cell of a plan whether its topology can hold it: the cells that it can't hold are refused."""
+    """Asks of every cell of a plan whether its topology can hold it: the cells that it can't hold are refused.
 
-    def __init__(self) -> None:
+    With a `cluster` a real cell can have a topology of several machines: it runs on as many of its own.
+    """
+
+    def __init__(self, cluster: bool) -> None:
+        self._cluster = cluster
         self._first: CapabilityError | ConfigError | None = None
 
     def refusal(self, cell: Cell) -> str | None:
@@ -107,7 +111,8 @@ class _Placing:
         from mshare_bench.sim.places import check_places
 
         try:
-            if cell.engine == "real" and cell.host == "here" and cell.point.topology != "here":
+            several = self._cluster and cell.point.machines.machines > 1
+            if cell.engine == "real" and cell.host == "here" and cell.point.topology != "here" and not several:
                 raise PlacementError(
                     f"topology={cell.point.topology}: real cells run on this machine as it is (topology=here); host=guest boots "
                     "another"

@@ -122,5 +122,10 @@ def test_this_machine_is_no_other_for_real_cells() -> None:
     plan = plan_of(read_request([*keys, "engine=both"]))
     assert [cell.engine for cell in plan.cells] == ["sim"]
     assert len(plan.refusals) == 1
+    several = ["topology=cluster_4", "mechanism=shmem", "engine=real"]
+    with pytest.raises(PlacementError, match="topology=cluster_4: real cells run on this machine as it is"):
+        plan_of(read_request(several))
+    (spread,) = plan_of(read_request([*several, "cluster.address=10.0.0.1:6379"])).cells
+    assert (spread.engine, spread.point.topology) == ("real", "cluster_4")
     guest = plan_of(read_request(["topology=guest_2n", "mechanism=shmem", "engine=real", "host=guest", "processes=2"]))
     assert [cell.host for cell in guest.cells] == ["guest"]
