@@ -1,4 +1,4 @@
-"""Pairing of simulated and real rows; with the kernel itself in tests/test_study.py."""
+"""Pairing of simulated and real rows; with the kernel itself in tests/study/test_line.py."""
 
 import pytest
 
