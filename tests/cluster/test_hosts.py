@@ -149,6 +149,7 @@ def test_a_run_that_is_ended_leaves_nothing_on_the_machines(
             f"host {host} runs no cell",
             0.005,
         )  # type: ignore[misc]
+    until(lambda: bool(Store.open("out").finished()), 60, "no cell is finished")
     driver.send_signal(end)
     driver.communicate(timeout=120)
     until(lambda: not ours(0) and not ours(1), 60, "something is left on the hosts")
