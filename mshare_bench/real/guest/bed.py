@@ -50,7 +50,7 @@ mount -t sysfs sysfs /sys
 mount -t devtmpfs devtmpfs /dev 2>/dev/null
 mkdir -p /dev/shm
 mount -t tmpfs tmpfs /dev/shm
-mount -t tmpfs tmpfs /tmp
+{tmp}
 mount -t cgroup2 cgroup2 /sys/fs/cgroup 2>/dev/null && echo +memory > /sys/fs/cgroup/cgroup.subtree_control
 [ -d /sys/fs/mshare ] && mount -t msharefs msharefs /sys/fs/mshare
 mount -t debugfs debugfs /sys/kernel/debug 2>/dev/null
@@ -296,10 +296,12 @@ def _fill(stream: BinaryIO, bed: Bed) -> None:
     hook = f"cd {EXTRA}\n{bed.hook}\ncd /\n" if bed.hook else ""
     if bed.files is not None:
         archive.tree(bed.files, EXTRA if bed.files.is_dir() else f"{EXTRA}/{bed.files.name}")
+    # A mount would hide a Python that lives there.
+    tmp = "" if any(file.is_relative_to("/tmp") for file in bed.payload.files) else "mount -t tmpfs tmpfs /tmp"
     module = ""
     if bed.module is not None:
         archive.file(bed.module, f"/{bed.module.name}")
         module = f"insmod /{bed.module.name}"
     run = f"{exports}{' '.join(bed.payload.command)} /dev/ttyS1 2>/dev/ttyS0"
-    archive.data("/init", _INIT.format(module=module, hook=hook, run=run).encode(), executable=True)
+    archive.data("/init", _INIT.format(tmp=tmp, module=module, hook=hook, run=run).encode(), executable=True)
     archive.close()
