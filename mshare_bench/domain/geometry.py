@@ -21,6 +21,9 @@ class Level(enum.IntEnum):
     PUD = 2
 
 
+_LEVELS = tuple(Level)
+
+
 @dataclass(frozen=True, slots=True)
 class Geometry:
     """The shape of one architecture's page tables.
@@ -49,7 +52,7 @@ class Geometry:
     @property
     def counted_levels(self) -> tuple[Level, ...]:
         """The levels of which tables are counted, leaves first."""
-        return tuple(Level(index) for index in range(len(self.spans)))
+        return _LEVELS[: len(self.spans)]
 
     @property
     def pages(self) -> tuple[int, ...]:
@@ -71,7 +74,7 @@ class Geometry:
         if page not in self.pages:
             have = ", ".join(format_size(size).replace(" ", "") for size in self.pages)
             raise ConfigError(f"page={format_size(page).replace(' ', '')}: {self.name} has {have}")
-        return Level(self.pages.index(page))
+        return _LEVELS[self.pages.index(page)]
 
     def tables(self, address: int, length: int, level: Level) -> int:
         """Tables of `level` that the dense range of `length` bytes at `address` needs."""

@@ -7,7 +7,8 @@ What is asked of a set is how many *spans* (of a table, a fault window, a huge p
 """
 
 import functools
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from typing import cast
 
 import numpy as np
 import numpy.typing as npt
@@ -121,7 +122,8 @@ class Run:
             length, low, high, seed = self.draw(index)
             positions = drawn(length, low, high, seed)
             if self.begin > start or self.end < start + length:
-                positions = positions[(positions >= self.begin - start) & (positions < self.end - start)]
+                inside = np.searchsorted(positions, (self.begin - start, self.end - start))
+                positions = positions[inside[0] : inside[1]]
             blocks.append((start, positions))
         return blocks
 
@@ -170,12 +172,13 @@ def drawn(length: int, low: int, high: int, seed: int) -> _Pages:
         inside = np.flatnonzero(order < length)
         low, high = int(inside[low]) if low < length else len(order), int(inside[high - 1]) + 1 if high else 0
     places = place[:length]
-    positions = np.flatnonzero((places >= low) & (places < high))
+    positions = np.flatnonzero(((places >= low) & (places < high)) if low else places < high)
     positions.setflags(write=False)
     return positions
 
 
-@functools.lru_cache(maxsize=1 << 15)
+# A sweep comes back to the sets of one mechanism with the next: 40 regions of 100 sizes must fit, or the cache is of no use.
+@functools.lru_cache(maxsize=1 << 17)
 def _drawn_spans(run: Run, base: int, span: int) -> Spans:
     total, first_seen, last_seen = 0, None, None
     for block_base, positions in run._blocks():
@@ -208,11 +211,25 @@ class PageSet:
     """Disjoint runs in ascending order of their pages."""
 
     runs: tuple[Run, ...]
+    _hash: int | None = field(default=None, init=False, repr=False, compare=False)
 
     @property
     def count(self) -> int:
         """Number of pages."""
         return sum(run.count for run in self.runs)
+
+    def __hash__(self) -> int:
+        # Page sets are keys of many caches, and the same ones over and over: hashed once each.
+        if self._hash is None:
+            object.__setattr__(self, "_hash", hash(self.runs))
+        return cast(int, self._hash)
+
+    def within(self, start: int, stop: int) -> bool:
+        """Whether every page lies in [start, stop)."""
+        return all(
+            start <= run.first + run.step * run.begin and run.first + run.step * (run.end - 1) < stop
+            for run in self.runs
+        )
 
     def clip(self, start: int, stop: int) -> "PageSet":
         """Keep the pages in [start, stop)."""

@@ -32,20 +32,21 @@ def column(values: Iterable[Any], kind: pa.DataType) -> pa.Array:
     return _filled(data, ~missing, kind, len(items))
 
 
-def repeated(parts: Sequence[tuple[int, Any]], kind: pa.DataType) -> pa.Array:
-    """Make a column of numbers from (rows, an array with a number for each, or one number or None for all); NaN is null."""
-    length = sum(count for count, _ in parts)
-    data, valid = np.zeros(length, _NUMPY[kind]), np.zeros(length, np.bool_)
-    at = 0
-    for count, part in parts:
-        if part is not None:
-            data[at : at + count] = part
-            valid[at : at + count] = True
-        at += count
+def repeated(counts: Sequence[int], parts: Sequence[Any], kind: pa.DataType) -> pa.Array:
+    """Make a column of numbers, so many rows per part: an array with one for each, or one number or None for all; NaN is null."""
+    each = np.array(counts, np.int64)
+    arrays = {at: part for at, part in enumerate(parts) if isinstance(part, np.ndarray) and part.ndim}
+    single = [0 if part is None or at in arrays else part for at, part in enumerate(parts)]
+    data = np.repeat(np.fromiter(single, _NUMPY[kind], len(single)), each)
+    valid = np.repeat(np.fromiter((part is not None for part in parts), np.bool_, len(parts)), each)
+    if arrays:
+        ends = np.cumsum(each)
+        for at, part in arrays.items():
+            data[ends[at] - counts[at] : ends[at]] = part
     if kind == pa.float64():
         missing = np.isnan(data)
         data[missing], valid[missing] = 0.0, False
-    return _filled(data, valid, kind, length)
+    return _filled(data, valid, kind, len(data))
 
 
 def empty(schema: pa.Schema) -> pa.Table:

@@ -20,7 +20,7 @@ class Rows:
     __slots__ = ("_blocks", "_names")
 
     def __init__(self) -> None:
-        self._blocks: dict[str, list[tuple[int, dict[str, Any]]]] = {}
+        self._blocks: dict[str, tuple[list[int], list[dict[str, Any]]]] = {}
         self._names: dict[str, frozenset[str]] = {}
 
     def add(self, table: str, /, **values: Any) -> None:
@@ -48,26 +48,29 @@ class Rows:
         """
         if table not in self._blocks:
             self._names[table] = frozenset(field_names(table))
-            self._blocks[table] = []
+            self._blocks[table] = [], []
         if not self._names[table].issuperset(values):
             unknown = next(name for name in values if name not in self._names[table])
             raise KeyError(f"{table}.{unknown} is not in the results contract")
-        self._blocks[table].append((count, values))
+        counts, blocks = self._blocks[table]
+        counts.append(count)
+        blocks.append(values)
 
     def count(self, table: str) -> int:
         """Rows of a table so far."""
-        return sum(count for count, _ in self._blocks.get(table, ()))
+        return sum(self._blocks[table][0]) if table in self._blocks else 0
 
     def fill(self, table: str, /, **values: Any) -> None:
         """Set columns of all rows of a table so far to one value each."""
-        for _, block in self._blocks.get(table, ()):
-            block.update(values)
+        if table in self._blocks:
+            for block in self._blocks[table][1]:
+                block.update(values)
 
     def columns(self) -> dict[str, dict[str, list[Any]]]:
         """Every table that has rows, by name, as plain lists by column."""
         return {
-            table: {name: _listed(_parts(blocks, name)) for name in field_names(table)}
-            for table, blocks in self._blocks.items()
+            table: {name: _listed(counts, [block.get(name) for block in blocks]) for name in field_names(table)}
+            for table, (counts, blocks) in self._blocks.items()
         }
 
     def tables(self) -> dict[str, "pa.Table"]:
@@ -76,9 +79,10 @@ class Rows:
 
         return {
             name: pa.Table.from_arrays(
-                [_column(_parts(blocks, field.name), field.type) for field in schema(name)], schema=schema(name)
+                [_column(counts, [block.get(field.name) for block in blocks], field.type) for field in schema(name)],
+                schema=schema(name),
             )
-            for name, blocks in self._blocks.items()
+            for name, (counts, blocks) in self._blocks.items()
         }
 
     @staticmethod
@@ -93,22 +97,23 @@ class Rows:
         }
 
 
-def _parts(blocks: list[tuple[int, dict[str, Any]]], name: str) -> list[tuple[int, Any]]:
-    return [(count, values.get(name)) for count, values in blocks]
-
-
-def _listed(parts: list[tuple[int, Any]]) -> list[Any]:
+def _listed(counts: list[int], parts: list[Any]) -> list[Any]:
     items: list[Any] = []
-    for count, part in parts:
+    for count, part in zip(counts, parts, strict=True):
         if hasattr(part, "tolist"):
             part = part.tolist()
-        items.extend(part if isinstance(part, list) else [part] * count)
+        if isinstance(part, list):
+            items.extend(part)
+        elif count == 1:
+            items.append(part)
+        else:
+            items.extend([part] * count)
     return items
 
 
-def _column(parts: list[tuple[int, Any]], kind: "pa.DataType") -> "pa.Array":
+def _column(counts: list[int], parts: list[Any], kind: "pa.DataType") -> "pa.Array":
     from mshare_bench.results.columns import column, repeated
 
-    if str(kind) in ("int64", "double") and any(count > 1 or hasattr(part, "tolist") for count, part in parts):
-        return repeated(parts, kind)
-    return column(_listed(parts), kind)
+    if str(kind) in ("int64", "double"):
+        return repeated(counts, parts, kind)
+    return column(_listed(counts, parts), kind)

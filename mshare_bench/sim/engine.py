@@ -23,6 +23,7 @@ from mshare_bench.sim.mmu.cells import MmuFigures, mmu_figures
 from mshare_bench.sim.placed_rows import add_places
 from mshare_bench.sim.time import Timed, median_times, prices_of, spreads, timed
 from mshare_bench.sim.work import WORK_PHASES, shares_of
+from mshare_bench.uncollected import uncollected
 
 if TYPE_CHECKING:
     from mshare_bench.sim.epochs import Moved
@@ -55,9 +56,11 @@ class SimEngine:
         """Predict every cell; tables come in batches. A cell that the mechanism can't do becomes a `skipped` row."""
         for start in range(0, len(cells), _BATCH):
             rows = Rows()
-            for alike in group_alike(cells[start : start + _BATCH]):
-                self._alike(alike, rows)
-            yield rows.tables()
+            with uncollected():
+                for alike in group_alike(cells[start : start + _BATCH]):
+                    self._alike(alike, rows)
+                tables = rows.tables()
+            yield tables
 
     def estimate(self, cell: Cell) -> Estimate:
         """What a simulated cell takes: a moment; and the page tables that it will show."""

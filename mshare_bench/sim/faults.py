@@ -13,6 +13,8 @@ not there beforehand, one process after the other. The rules, each seen on a run
 - with shared tables the first toucher's faults serve all.
 """
 
+import functools
+
 import numpy as np
 import numpy.typing as npt
 
@@ -157,13 +159,19 @@ def _windows(
     reach = min(window, (origin // table + 1) * table - origin)
     for index in range(min(processes, 2 * window // stride + 1) if stride else 1):
         own = read.shift(stride * index) if stride else read
-        head = own.clip(0, 2 * window - phase).pages()
+        head = _head(own, 2 * window - phase)
         first, second = head[head < window - phase], head[head >= window - phase]
         if len(first) and len(second) and int(second[-1]) < reach:
             total -= 1 if stride else processes
         if not stride:
             break
     return total
+
+
+@functools.lru_cache(maxsize=1 << 14)
+def _head(pages: PageSet, stop: int) -> npt.NDArray[np.int64]:
+    """The few pages before `stop`, for which a whole block of a random set has to be drawn."""
+    return pages.clip(0, stop).pages()
 
 
 def _with_holes(read: PageSet, holes: _Rows, extent: Extent, origin: int, geometry: Geometry) -> int:

@@ -180,10 +180,15 @@ def union_pages(workload: Workload, region: str) -> npt.NDArray[np.int64]:
     )
 
 
-@functools.lru_cache(maxsize=4096)
 def clip(pages: PageSet, extent: Extent, geometry: Geometry) -> PageSet:
     """Keep the pages that lie in the extent."""
     start, stop = extent.start // geometry.page, -(-(extent.start + extent.length) // geometry.page)
+    # Most extents are the whole region.
+    return pages if pages.within(start, stop) else _clipped(pages, start, stop)
+
+
+@functools.lru_cache(maxsize=4096)
+def _clipped(pages: PageSet, start: int, stop: int) -> PageSet:
     return pages.clip(start, stop)
 
 

@@ -80,7 +80,7 @@ def far_share(far: Far, processes: Any, cache_bytes: float) -> Any:
 
     What fits into the caches stays there; of a larger footprint that is walked over again and again, as much as the caches hold.
     """
-    footprint = far.footprint + far.everyone * processes
+    footprint = far.footprint + far.everyone * processes if far.everyone else far.footprint
     if isinstance(footprint, np.ndarray):
         walked = footprint > 0
         return np.where(walked, np.maximum(0.0, 1.0 - cache_bytes / np.where(walked, footprint, 1.0)), 0.0)

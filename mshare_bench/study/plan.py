@@ -9,6 +9,7 @@ from mshare_bench.errors import CapabilityError, ConfigError
 from mshare_bench.study.engines import costs_of, engines_of, model_of
 from mshare_bench.study.observer import Silent
 from mshare_bench.sweep.plan import Plan, finished_on, make_plan
+from mshare_bench.uncollected import uncollected
 
 if TYPE_CHECKING:
     from mshare_bench.config.cells import CellContext
@@ -60,7 +61,8 @@ def plan_of(request: "Request", note: Callable[[str], None] | None = None) -> Pl
 
     placed = _Placing(cluster=settings.cluster.address is not None and settings.executor != "inline")
     given = [f"sweep.{key}={text}" for key in ("where", "exclude") if (text := getattr(shape, key)) is not None]
-    plan = make_plan(made(), {"real": settings.repeats}, shape.order, settings.seed, given)
+    with uncollected():
+        plan = make_plan(made(), {"real": settings.repeats}, shape.order, settings.seed, given)
     placed.check(plan)
     return plan
 
