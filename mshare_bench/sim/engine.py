@@ -21,7 +21,7 @@ from mshare_bench.sim.contention import lock_wait
 from mshare_bench.sim.flushes import Flushes, flushes_of
 from mshare_bench.sim.mmu.cells import MmuFigures, mmu_figures
 from mshare_bench.sim.placed_rows import add_places
-from mshare_bench.sim.time import Timed, median_times, prices_of, spreads, timed
+from mshare_bench.sim.time import Ranked, Timed, median_times, prices_of, ranked, spreads, timed
 from mshare_bench.sim.work import WORK_PHASES, shares_of
 from mshare_bench.uncollected import uncollected
 
@@ -98,6 +98,7 @@ class SimEngine:
                 rows.add("cells", **cell_columns(one, "skipped", str(error)))
             return
         tables, page = result.tables, result.page
+        ranks = ranked(times) if times else None
         basis = self._basis(cell, result)
         basis += "+sampled" * (mmu is not None and mmu.sampled) + "+extrapolated" * cell.extrapolated
         rows.extend(
@@ -121,9 +122,9 @@ class SimEngine:
             basis=basis,
             lock_wait_ns=waits,  # of placed cells it is not known which CPUs meet
             **_mmu_columns(mmu),
-            **_columns(times),
+            **_columns(ranks),
         )
-        self._long_tables(alike, result, times, rows, places)
+        self._long_tables(alike, result, ranks, rows, places)
         if places is not None and moved is not None:
             moved.add(_key(alike.cells), places.problem.topology, rows)
 
@@ -189,7 +190,7 @@ class SimEngine:
         return "published" if cell.point.machines is not None and basis == "calibrated" else basis
 
     def _long_tables(
-        self, alike: Alike, result: Account, times: list[Timed], rows: Rows, places: "Places | None" = None
+        self, alike: Alike, result: Account, ranks: Ranked | None, rows: Rows, places: "Places | None" = None
     ) -> None:
         cells, groups = alike.cells, alike.point.workload.groups
         key = _key(cells)
@@ -223,8 +224,8 @@ class SimEngine:
             for group in groups:
                 who = {"group": group.name, "role": group.role, "processes": group.processes}
                 rows.extend("groups", len(cells), **key, **who, machine=cells[0].machine)
-        if times:
-            _phases(cells, groups, times, result, rows)
+        if ranks is not None:
+            _phases(cells, groups, ranks, result, rows)
 
 
 def _key(cells: Sequence[Cell]) -> dict[str, Any]:
@@ -243,23 +244,24 @@ def _mmu_columns(figures: MmuFigures | None) -> dict[str, float]:
     return {"tlb_misses": figures.tlb_misses, "walk_cycles": figures.walk_cycles}
 
 
-def _columns(times: Sequence[Timed]) -> dict[str, float]:
+def _columns(ranks: Ranked | None) -> dict[str, float]:
     """Columns of the median time of every phase."""
     columns = {}
-    for phase, time in median_times(times).items() if times else ():
+    for phase, time in median_times(ranks).items() if ranks is not None else ():
         columns[f"{phase}_ns"] = time.value
         columns[f"{phase}_ns_lo"] = time.low
         columns[f"{phase}_ns_hi"] = time.high
     return columns
 
 
-def _phases(
-    cells: Sequence[Cell], groups: Sequence[ProcessGroup], times: Sequence[Timed], result: Account, rows: Rows
-) -> None:
+def _phases(cells: Sequence[Cell], groups: Sequence[ProcessGroup], ranks: Ranked, result: Account, rows: Rows) -> None:
     """Rows of every group and phase; the faults of a group are known where it is alone."""
     key = _key(cells)
     for number, group in enumerate(groups):
-        found = spreads([one for one in times if one.group == group.name])
+        own = [one for one in ranks.rows if one.group == group.name]
+        if not own:
+            continue  # its only process is the parent of the others, which has no times of a child
+        found = spreads(ranks if len(own) == len(ranks.rows) else ranked(own))
         known: dict[str, Any] = {}
         if number == 0:
             known["page_table_bytes"] = result.page_table_bytes

@@ -7,6 +7,7 @@ cost which the profile does not have has no time.
 Numbers of processes may be arrays, of cells that differ in nothing else (`mshare_bench.sim.alike`); times are arrays then.
 """
 
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +20,7 @@ from mshare_bench.sim.work import WORK_PHASES, Far, Share, Work
 
 __all__ = [
     "Prices",
+    "Ranked",
     "Spread",
     "Time",
     "Timed",
@@ -26,6 +28,7 @@ __all__ = [
     "far_share",
     "median_times",
     "prices_of",
+    "ranked",
     "spreads",
     "time_of",
     "timed",
@@ -126,47 +129,37 @@ def timed(shares: Sequence[Share], prices: Prices) -> list[Timed]:
     ]
 
 
-def median_times(rows: Sequence[Timed]) -> dict[str, Time]:
-    """Median time per process of every phase that has times, over the processes that take part in it."""
-    if not rows:
-        return {}
-    if len(rows) == 1:
-        return {phase: time for phase, time in zip(WORK_PHASES, rows[0].times, strict=True) if time is not None}
-    phases, values, counts = _ascending(rows)
-    seen = counts.cumsum(axis=0)
-    half = np.argmax(2 * seen >= seen[-1], axis=0)
-    here, after = _at(values, half), _at(values, np.minimum(half + 1, len(rows) - 1))
-    even = 2 * _at(seen[:, :, None], half) == seen[-1][:, None]
-    middle = np.where(even, (here + after) / 2, here)
-    return {phase: Time(*(middle[at, end][()] for end in range(3))) for at, phase in enumerate(phases)}
+@dataclass(frozen=True, slots=True)
+class Ranked:
+    """Shares of processes with their times in ascending order, of which medians and spreads are taken.
 
-
-def spreads(rows: Sequence[Timed]) -> dict[str, Spread]:
-    """How the times of every phase spread over processes; phases in which one of them has no time are left out."""
-    if len(rows) < 2:
-        alone = {phase: time.value for phase, time in median_times(rows).items()}
-        return {phase: Spread(one, one, one, one, one * rows[0].processes) for phase, one in alone.items()}
-    phases, values, counts = _ascending(rows)
-    values, seen = values[:, :, 0], counts.cumsum(axis=0)
-    last = seen[-1]
-    places = [np.argmax(q * (last - 1) < seen, axis=0) for q in (0.5, 0.95, 0.99)]
-    columns = [_at(values, place) for place in (*places, np.argmax(seen == last, axis=0))]
-    # Added up in ascending order, whatever else is computed beside it: the same bits for a cell alone and among others.
-    columns.append(np.add.accumulate(np.where(counts > 0, values, 0.0) * counts, axis=0)[-1])
-    return {phase: Spread(*(column[at][()] for column in columns)) for at, phase in enumerate(phases)}
-
-
-def _ascending(rows: Sequence[Timed]) -> tuple[list[str], NDArray[Any], NDArray[Any]]:
-    """Phases in which all who take part have times; times and their ends by row, phase and end; processes by row and phase.
-
-    Rows ascend by the time, those that take no part come last, with no processes.
+    Attributes
+    ----------
+    rows
+        As they came.
+    phases
+        Phases in which all who take part have times.
+    values
+        Times and their ends by row, phase and end; of every phase those that take no part come last, as infinity.
+    counts
+        Processes by row and phase; 0 where they take no part.
     """
+
+    rows: Sequence[Timed]
+    phases: list[str]
+    values: NDArray[Any]
+    counts: NDArray[Any]
+
+
+def ranked(rows: Sequence[Timed]) -> Ranked:
+    """Sort the shares, one at least, by their times, every phase by itself."""
     parts = [[phase not in row.idle for row in rows] for phase in WORK_PHASES]
     chosen = [
         at
         for at, taking in enumerate(parts)
         if any(taking) and all(row.times[at] is not None for row, takes in zip(rows, taking, strict=True) if takes)
     ]
+    phases = [WORK_PHASES[at] for at in chosen]
     shape = np.broadcast_shapes(*(np.shape(row.processes) for row in rows))
     values: NDArray[Any] = np.full((len(rows), len(chosen), 3, *shape), np.inf)
     counts: NDArray[Any] = np.zeros((len(rows), len(chosen), *shape), np.int64)
@@ -177,14 +170,46 @@ def _ascending(rows: Sequence[Timed]) -> tuple[list[str], NDArray[Any], NDArray[
                 values[place, number, 0], values[place, number, 1] = time.value, time.low
                 values[place, number, 2] = time.high
                 counts[place, number] = row.processes
+    if len(rows) < 2:
+        return Ranked(rows, phases, values, counts)
     order = np.argsort(values[:, :, 0], axis=0, kind="stable")
-    values = np.take_along_axis(values, order[:, :, None], axis=0)
-    return [WORK_PHASES[at] for at in chosen], values, np.take_along_axis(counts, order, axis=0)
+    return Ranked(rows, phases, _at(values, order[:, :, None]), _at(counts, order))
+
+
+def median_times(of: Ranked) -> dict[str, Time]:
+    """Median time per process of every phase that has times, over the processes that take part in it."""
+    rows, values = of.rows, of.values
+    if len(rows) == 1:
+        return {phase: time for phase, time in zip(WORK_PHASES, rows[0].times, strict=True) if time is not None}
+    seen = of.counts.cumsum(axis=0)
+    half = np.argmax(2 * seen >= seen[-1], axis=0)
+    here, after = _at(values, half[:, None]), _at(values, np.minimum(half + 1, len(rows) - 1)[:, None])
+    even = 2 * _at(seen, half) == seen[-1]
+    middle = np.where(even[:, None], (here + after) / 2, here)
+    return {phase: Time(*(middle[at, end][()] for end in range(3))) for at, phase in enumerate(of.phases)}
+
+
+def spreads(of: Ranked) -> dict[str, Spread]:
+    """How the times of every phase spread over processes; phases in which one of them has no time are left out."""
+    if len(of.rows) == 1:
+        alone = {phase: time.value for phase, time in median_times(of).items()}
+        return {phase: Spread(one, one, one, one, one * of.rows[0].processes) for phase, one in alone.items()}
+    values, seen = of.values[:, :, 0], of.counts.cumsum(axis=0)
+    last = seen[-1]
+    places = [np.argmax(q * (last - 1) < seen, axis=0) for q in (0.5, 0.95, 0.99)]
+    columns = [_at(values, place) for place in (*places, np.argmax(seen == last, axis=0))]
+    # Added up in ascending order, whatever else is computed beside it: the same bits for a cell alone and among others.
+    columns.append(np.add.accumulate(np.where(of.counts > 0, values, 0.0) * of.counts, axis=0)[-1])
+    return {phase: Spread(*(column[at][()] for column in columns)) for at, phase in enumerate(of.phases)}
 
 
 def _at(values: NDArray[Any], place: NDArray[Any]) -> NDArray[Any]:
-    """Of every phase the row at its place."""
-    if values.ndim > place.ndim + 1:
-        place = place[:, None]
-    found: NDArray[Any] = np.take_along_axis(values, place[None], axis=0)[0]
+    """Of everything behind the first axis the row at its place; `place` is spread over it."""
+    found: NDArray[Any] = values[(place, *_mesh(values.shape[1:]))]
     return found
+
+
+@functools.lru_cache(maxsize=1024)
+def _mesh(shape: tuple[int, ...]) -> tuple[NDArray[Any], ...]:
+    """Indices of every axis, as many as there are axes, that together span the shape."""
+    return tuple(np.ogrid[tuple(slice(one) for one in shape)])

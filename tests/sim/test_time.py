@@ -8,7 +8,7 @@ from mshare_bench.domain.units import GIB, MIB
 from mshare_bench.errors import ConfigError
 from mshare_bench.mechanisms.registry import mechanisms
 from mshare_bench.sim.accounting import setting_of
-from mshare_bench.sim.time import Time, Timed, far_share, median_times, prices_of, spreads, time_of, timed
+from mshare_bench.sim.time import Time, Timed, far_share, median_times, prices_of, ranked, spreads, time_of, timed
 from mshare_bench.sim.work import WORK_PHASES, Far, Share, Work, shares_of
 from tests.sim.points import point
 
@@ -23,7 +23,7 @@ def profile(**values):
 
 
 def times(one, prices):
-    return median_times(timed(shares_of(setting_of(one)), prices))
+    return median_times(ranked(timed(shares_of(setting_of(one)), prices)))
 
 
 def test_a_time_is_counts_times_costs_with_its_interval():
@@ -98,12 +98,12 @@ def test_medians_and_spreads_count_processes():
         time = None if idle else Time(value, value, value)
         return Timed("g", processes, tuple(time for _ in WORK_PHASES), idle)
 
-    assert median_times([row(1, 100.0), row(2, 1.0)])["touch"].value == 1
-    assert median_times([row(2, 100.0), row(2, 1.0)])["touch"].value == 50.5
-    assert median_times([row(1, 7.0), row(9, 0.0, frozenset(WORK_PHASES))])["attach"].value == 7
-    found = spreads([row(1, 100.0), row(99, 1.0)])["touch"]
+    assert median_times(ranked([row(1, 100.0), row(2, 1.0)]))["touch"].value == 1
+    assert median_times(ranked([row(2, 100.0), row(2, 1.0)]))["touch"].value == 50.5
+    assert median_times(ranked([row(1, 7.0), row(9, 0.0, frozenset(WORK_PHASES))]))["attach"].value == 7
+    found = spreads(ranked([row(1, 100.0), row(99, 1.0)]))["touch"]
     assert (found.p50, found.p99, found.max, found.sum) == (1, 1, 100, 199)
-    assert "touch" not in spreads([Timed("g", 1, (None,) * len(WORK_PHASES))])
+    assert "touch" not in spreads(ranked([Timed("g", 1, (None,) * len(WORK_PHASES))]))
 
 
 def test_shares_are_priced_as_one_of_all_processes():
