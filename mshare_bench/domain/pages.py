@@ -195,14 +195,13 @@ def _drawn_spans(run: Run, base: int, span: int) -> Spans:
 
 @functools.lru_cache(maxsize=4096)
 def _block_spans(held: _Held, step: int, phase: int, span: int) -> tuple[int, int, int]:
-    indices = held.array * step + phase
+    indices = held.array if step == 1 else held.array * step
+    indices = indices + phase if phase else indices
     first, last = int(indices[0]) // span, int(indices[-1]) // span
     if first == last or span == 1:
         return 1 if first == last else len(indices), first, last
-    if span & (span - 1):
-        indices //= span
-    else:  # several times as fast
-        indices >>= span.bit_length() - 1
+    # Shifting is several times as fast as dividing.
+    indices = indices // span if span & (span - 1) else indices >> (span.bit_length() - 1)
     return int(np.count_nonzero(indices[1:] != indices[:-1])) + 1, first, last
 
 

@@ -85,7 +85,9 @@ def far_share(far: Far, processes: Any, cache_bytes: float) -> Any:
     """
     footprint = far.footprint + far.everyone * processes if far.everyone else far.footprint
     if isinstance(footprint, np.ndarray):
-        walked = footprint > 0
+        if far.footprint:
+            return np.maximum(0.0, 1.0 - cache_bytes / footprint)
+        walked = footprint > 0  # of no processes nothing is walked over
         return np.where(walked, np.maximum(0.0, 1.0 - cache_bytes / np.where(walked, footprint, 1.0)), 0.0)
     return max(0.0, 1.0 - cache_bytes / footprint) if footprint else 0.0
 
