@@ -74,7 +74,9 @@ def test_a_stopped_agent_is_named_when_time_is_up() -> None:
         tree.launch()
         pids = tree.pids
         os.kill(int(pids[2]), signal.SIGSTOP)
-        with pytest.raises(CellFailed, match=rf"'work' did not finish within 0.3 s .*: 2 of 6 .* is 2 \(pid {pids[2]}\)"):
+        with pytest.raises(
+            CellFailed, match=rf"'work' did not finish within 0.3 s .*: 2 of 6 .* is 2 \(pid {pids[2]}\)"
+        ):
             tree.run("work", timeout=0.3)
         with pytest.raises(CellFailed, match="did not finish"):
             tree.check()
