@@ -60,7 +60,10 @@ def both(engine, one):
 
 
 TRIES = 3
-"""A kernel that reclaims pages by itself (DAMON, kswapd) may unmap one in the middle of a run: a few faults more in 256,000."""
+"""A kernel that reclaims pages by itself (DAMON, kswapd) may unmap one in the middle of a run: a few faults more in 256,000.
+
+A fault that finds its page locked (writeback) is taken again, and counted as a major one: a few less.
+"""
 
 
 def compare(engine, one):
@@ -70,7 +73,6 @@ def compare(engine, one):
         if real["status"] == "skipped":
             return sim, real
         assert real["status"] == "ok", real["error"]
-        assert real["minor_faults"] >= sim["minor_faults"], (sim, real)  # reclaim only ever adds
         if real["minor_faults"] == sim["minor_faults"]:
             break
     assert real["minor_faults"] == sim["minor_faults"], (sim, real)
