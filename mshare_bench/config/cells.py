@@ -19,7 +19,7 @@ from mshare_bench.domain.placement import PlacementChoice
 from mshare_bench.domain.topology import Topology
 from mshare_bench.domain.topology_mapping import topology_to_mapping
 from mshare_bench.domain.units import format_size, parse_count, parse_size
-from mshare_bench.domain.workload import Placed, Workload, WorkloadSpec, placed_regions
+from mshare_bench.domain.workload import Placed, Region, Workload, WorkloadSpec, placed_regions
 from mshare_bench.errors import ConfigError
 from mshare_bench.mechanisms.contract import Mechanism
 from mshare_bench.mechanisms.registry import mechanisms
@@ -126,7 +126,11 @@ class CellMaker:
         self._composition = composition
         self._context = context
         self._claims = claims
+        self._of_workload = {key: composition.values[key] for key in _split(tuple(composition.values))[0]}
         self._made: dict[tuple[Any, ...], Any] = {}
+        # By the ids of regions and of what is made of them; both are kept, so that no other object gets their ids.
+        self._placed: dict[tuple[int, int], tuple[tuple[Region, ...], tuple[Placed, ...]]] = {}
+        self._refusals: dict[tuple[int, int], tuple[str | None, _Mechanism, tuple[Placed, ...]]] = {}
         self._keys: dict[tuple[str, ...], tuple[tuple[str, ...], ...]] = {}
 
     def cells(self, leaves: Mapping[str, Any]) -> Iterator[Candidate]:
@@ -141,16 +145,11 @@ class CellMaker:
         spec = workloads()[workload.workload.name]
         runners = _runners(spec, rest.runners, self._context)
         for one in mechanisms_:
-            refused = None
             if not self._context.mechanism_named and spec.mechanisms and one.name not in spec.mechanisms + spec.beside:
                 continue  # of a real program's mechanisms, those that say something of it
-            try:
-                for placed in workload.placed:
-                    one.mechanism.check(placed, one.page)
-            except ConfigError as error:
-                if self._context.mechanism_named:
-                    raise
-                refused = str(error)
+            refused = self._refusal(one, workload.placed)
+            if refused is not None and self._context.mechanism_named:
+                raise ConfigError(refused)
             point = Point(
                 workload.workload,
                 one.name,
@@ -172,6 +171,26 @@ class CellMaker:
                     continue
                 yield Candidate(Cell(point, **runner), refused)
 
+    def _refusal(self, one: "_Mechanism", placed: tuple[Placed, ...]) -> str | None:
+        """Why a mechanism can't map regions; those of all numbers of processes are the same in most workloads."""
+        key = id(one), id(placed)
+        known = self._refusals.get(key)
+        if known is None:
+            try:
+                for region in placed:
+                    one.mechanism.check(region, one.page)
+                refused = None
+            except ConfigError as error:
+                refused = str(error)
+            known = self._refusals[key] = (refused, one, placed)
+        return known[0]
+
+    def _place(self, workload: Workload, offset: int) -> tuple[Placed, ...]:
+        key = id(workload.regions), offset
+        if key not in self._placed:
+            self._placed[key] = workload.regions, placed_regions(workload, offset)
+        return self._placed[key][1]
+
     def _parts(self, leaves: Mapping[str, Any]) -> tuple["_Workload", tuple["_Mechanism", ...], "_Rest"]:
         if self._composition.interpolated:  # any leaf may change any part
             values = self._composition.with_values(leaves)
@@ -181,9 +200,9 @@ class CellMaker:
             self._keys[names] = _split(names)
         of_workload, of_mechanism, of_rest = self._keys[names]
         return (
-            self._once(_workload_part, of_workload, leaves),
-            self._once(lambda values: _mechanism_part(values, self._claims), of_mechanism, leaves, "mechanism"),
-            self._once(lambda values: _rest_part(values, self._context), of_rest, leaves, "rest"),
+            self._once(lambda values: _workload_part(values, self._place), of_workload, leaves, self._of_workload),
+            self._once(lambda values: _mechanism_part(values, self._claims), of_mechanism, leaves, part="mechanism"),
+            self._once(lambda values: _rest_part(values, self._context), of_rest, leaves, part="rest"),
         )
 
     def _once(
@@ -191,13 +210,15 @@ class CellMaker:
         make: Callable[[Mapping[str, Any]], Any],
         names: tuple[str, ...],
         leaves: Mapping[str, Any],
+        composed: Mapping[str, Any] | None = None,
         part: str = "",
     ) -> Any:
-        key = (part, *(leaves[name] for name in names))
+        key = (part, *[leaves[name] for name in names])
         try:
             return self._made[key]
         except KeyError:
-            made = self._made[key] = make(self._composition.with_values(leaves))
+            own = {name: leaves[name] for name in names}
+            made = self._made[key] = make({**(self._composition.values if composed is None else composed), **own})
             return made
         except TypeError:  # a list: wrong most likely, and parsing says how
             return make(self._composition.with_values(leaves))
@@ -237,11 +258,13 @@ def _split(names: Sequence[str]) -> tuple[tuple[str, ...], ...]:
     return of_workload, of_mechanism, tuple(name for name in names if name not in (*of_workload, *of_mechanism))
 
 
-def _workload_part(values: Mapping[str, Any]) -> _Workload:
+def _workload_part(
+    values: Mapping[str, Any], place: Callable[[Workload, int], tuple[Placed, ...]] = placed_regions
+) -> _Workload:
     processes = _optional(values, "processes", functools.partial(parse_count, at_least=1))
     region, offset = _optional(values, "region", parse_size), parse_size(values["offset"], "offset")
     workload, access, write_fraction = _workload(values, processes, region, _write_fraction(values))
-    return _Workload(workload, access, write_fraction, offset, placed_regions(workload, offset))
+    return _Workload(workload, access, write_fraction, offset, place(workload, offset))
 
 
 def _mechanism_part(values: Mapping[str, Any], claims: Claims) -> tuple[_Mechanism, ...]:

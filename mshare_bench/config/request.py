@@ -195,12 +195,15 @@ def candidates(
     """
     composer, claims = request.composer, Claims()
     makers: dict[tuple[str, ...], CellMaker] = {}
+    groups: dict[tuple[str, ...], tuple[str, ...]] = {}
     for assignment in assignments:
         leaves = {**point_set.leaves, **assignment}
         if "mechanism" in leaves:  # every composition holds the options of all: no compose for another choice
             leaves["mechanism.name"] = leaves.pop("mechanism")
-        groups = [key for key in leaves if key in composer.groups]
-        chosen = tuple(f"{key}={_spelled(leaves.pop(key))}" for key in groups)
+        names = tuple(leaves)
+        if names not in groups:
+            groups[names] = tuple(key for key in names if key in composer.groups)
+        chosen = tuple([f"{key}={_spelled(leaves.pop(key))}" for key in groups[names]])
         if chosen not in makers:
             makers[chosen] = CellMaker(composer.compose([*point_set.overrides, *chosen]), context, claims)
         yield from makers[chosen].cells(leaves)

@@ -4,12 +4,13 @@ A `Point` holds every *coordinate*: what decides the result, engine and machine 
 real rows of one point pair up by `Point.digest`; savings are taken against `Point.baseline_digest`.
 """
 
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from mshare_bench.domain.access import AccessPattern
-from mshare_bench.domain.digest import digest
+from mshare_bench.domain.digest import digest, digest_of, members
 from mshare_bench.domain.mmu_setting import MmuSetting
 from mshare_bench.domain.topology import Topology
 from mshare_bench.domain.workload import Workload
@@ -56,8 +57,8 @@ class Point:
     placement: str = "first_touch"
     options: Mapping[str, Any] = field(default_factory=dict)
     machines: Topology | None = field(default=None, repr=False, compare=False)
-    # Asked for several times per cell, by the plan and by every row: taken once.
-    _digests: dict[str, str] = field(default_factory=dict, init=False, repr=False, compare=False)
+    # Asked for by the plan and by every row: taken once.
+    _digest: str = field(default="", init=False, repr=False, compare=False)
 
     @property
     def whole(self) -> bool:
@@ -87,17 +88,43 @@ class Point:
 
     @property
     def digest(self) -> str:
-        """Digest of every coordinate."""
-        if "point" not in self._digests:
-            self._digests["point"] = digest(self.coordinates)
-        return self._digests["point"]
+        """Digest of every coordinate: `digest(coordinates)`, put together of what points of one workload have in common."""
+        if not self._digest:
+            head, offset, middle, tail = self._texts[:4]
+            mechanism, page, variant = _mechanism_texts(self.mechanism, self.page, self.variant)
+            text = f"{{{head}{mechanism}{offset}{page}{middle}{variant}{tail[:-1]}}}"
+            object.__setattr__(self, "_digest", digest_of(text))
+        return self._digest
 
     @property
     def baseline_digest(self) -> str:
         """Digest of every coordinate but the mechanism, its options and its page: what savings are taken against."""
-        if "baseline" not in self._digests:
-            self._digests["baseline"] = digest(self._common)
-        return self._digests["baseline"]
+        return self._texts[4]
+
+    @property
+    def _texts(self) -> tuple[str, ...]:
+        """Canonical JSON of what points under other mechanisms share, cut where theirs goes in, and its digest."""
+        key = (self.offset, self.access, self.write_fraction, self.populate, self.topology, self.placement)
+        texts = self.workload.texts.get(key)
+        if texts is None:
+            common = self._common
+            cut = [members({name: common[name] for name in names}) for names in _STRETCHES]
+            texts = self.workload.texts[key] = (*cut, digest_of(f"{{{''.join(cut)[:-1]}}}"))
+        return texts
+
+
+_STRETCHES = (
+    ("access", "access_params"),
+    ("offset",),
+    ("placement", "populate", "processes", "regions", "topology"),
+    ("workload", "workload_params", "write_fraction"),
+)
+"""Names of the coordinates in their order, cut where `mechanism`, `page` and `variant` belong."""
+
+
+@functools.lru_cache(maxsize=1 << 10)
+def _mechanism_texts(mechanism: str, page: int, variant: str) -> tuple[str, str, str]:
+    return members({"mechanism": mechanism}), members({"page": page}), members({"variant": variant})
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,15 +161,18 @@ class Cell:
     repeat: int = 0
     seed: int = 0
     extrapolated: bool = False
-    _digests: dict[str, str] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _digest: str = field(default="", init=False, repr=False, compare=False)
 
     @property
     def digest(self) -> str:
         """Digest of the point, the engine, the machine or the cost profile, the MMU and the model version; repeats share it."""
-        if "cell" not in self._digests:
-            keys = ("engine", "host", "machine", "cost", "model")
-            own = {} if self.mmu is None else {"mmu": self.mmu.digest}
-            self._digests["cell"] = digest(
-                {"point": self.point.digest, **own, **{key: getattr(self, key) for key in keys}}
-            )
-        return self._digests["cell"]
+        if not self._digest:
+            runner = _runner_text(self.engine, self.host, self.machine, self.cost, self.model, self.mmu)
+            object.__setattr__(self, "_digest", digest_of(f'{{{runner}"point":"{self.point.digest}"}}'))
+        return self._digest
+
+
+@functools.lru_cache(maxsize=1 << 10)
+def _runner_text(engine: str, host: str, machine: str, cost: str, model: str, mmu: MmuSetting | None) -> str:
+    own = {} if mmu is None else {"mmu": mmu.digest}
+    return members({"engine": engine, "host": host, "machine": machine, "cost": cost, "model": model, **own})

@@ -16,6 +16,7 @@ _SIZE_UNITS = {
     "K": KIB, "KIB": KIB, "M": MIB, "MIB": MIB, "G": GIB, "GIB": GIB, "T": TIB, "TIB": TIB, "P": 1 << 50, "PIB": 1 << 50,
     "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12, "PB": 10**15,
 }  # fmt: skip
+_SIZE_BY_LOWER = {name.lower(): factor for name, factor in _SIZE_UNITS.items()}
 _DURATION_UNITS = {"ns": 1, "us": 10**3, "ms": 10**6, "s": 10**9, "m": 60 * 10**9, "min": 60 * 10**9, "h": 3600 * 10**9}
 _NUMBER = re.compile(r"\s*([0-9]+(?:\.[0-9]*)?(?:[eE][0-9]+)?)\s*([A-Za-z]*)\s*")
 
@@ -36,7 +37,7 @@ def parse_size(value: str | int | float, key: str = "size") -> int:
     ConfigError
         When it does not parse, is negative, or is not a whole number of bytes.
     """
-    return _parse(value, key, {k.lower(): v for k, v in _SIZE_UNITS.items()}, "a size (1GiB, 512MiB, 4096)", "bytes")
+    return _parse(value, key, _SIZE_BY_LOWER, "a size (1GiB, 512MiB, 4096)", "bytes")
 
 
 def parse_duration(value: str | int | float, key: str = "duration") -> int:

@@ -134,6 +134,8 @@ class Workload:
         The region of which `access=` replaces the pattern.
     params
         The workload's own parameters that are not coordinates, such as the number of libraries.
+    texts
+        What `domain.cell` has written of it already, for the digests of points that share it.
     """
 
     name: str
@@ -141,6 +143,7 @@ class Workload:
     groups: tuple[ProcessGroup, ...]
     main: str
     params: Mapping[str, Any] = field(default_factory=dict)
+    texts: dict[Any, tuple[str, ...]] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @property
     def processes(self) -> int:
@@ -255,7 +258,10 @@ class WorkloadSpec:
             processes, {one.name: one for one in regions}, page, access or self.access, write_fraction, own
         )
         groups = self.build(request)
-        return Workload(self.name, tuple(request.regions.values()), groups, self.main, own)
+        built = tuple(
+            request.regions.values()
+        )  # the same tuple where `build` left them: what follows from it is shared
+        return Workload(self.name, regions if built == regions else built, groups, self.main, own)
 
 
 @dataclass(slots=True)
