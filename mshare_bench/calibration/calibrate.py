@@ -157,8 +157,7 @@ def calibrate(
     found_fit = fit(rows, known)
     drift = _drift(seen)
     model = _model(name, probed, found_fit, drift < QUIET, _environment(drift, passes, seen))
-    note("predicting larger sizes, then measuring them")
-    done = _check(larger() if checks is None else checks, model, lacking)
+    done = _check(larger() if checks is None else checks, model, lacking, note)
     return Calibration(model, done, drift, drift < QUIET, passes, tuple(rows), found_fit.residuals, lacking)
 
 
@@ -284,12 +283,15 @@ def _wide(one: UnitCost) -> bool:
     return max(one.high - one.value, one.value - one.low) > WIDEST * one.value
 
 
-def _check(experiments: Sequence[Experiment], model: CostModel, lacking: dict[str, str]) -> tuple[Check, ...]:
+def _check(
+    experiments: Sequence[Experiment], model: CostModel, lacking: dict[str, str], note: Callable[[str], None]
+) -> tuple[Check, ...]:
     checks = []
     prices = prices_of(model)
     for experiment in experiments:
         works, processes, skip = work_rows(experiment)
         predicted = {phase: time_of(work, prices, processes) for phase, work in works.items()}
+        note(f"predicted, now measured: {experiment.name}")
         try:
             observed = observe(experiment.point, experiment.rounds, skip_first=skip)
         except (CapabilityError, CellFailed) as error:

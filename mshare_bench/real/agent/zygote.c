@@ -124,6 +124,14 @@ static void reap_dead(void)
 			tell(MSG_DIED, agent_of(pid), pid, status);
 }
 
+/* The kernel writes the time that is left back into the limit: with one limit for all waits, no wait would be one soon. */
+static void wait_for(struct pollfd *polls, u32 count)
+{
+	struct timespan limit = { SECONDS, 0 };
+
+	call4(__NR_ppoll, polls, count, &limit, 0);
+}
+
 static int controller_gone(const struct pollfd *socket, const struct pollfd *parent)
 {
 	return (socket->revents & (POLLHUP | POLLERR)) || (parent->revents & POLLIN) ||
@@ -179,7 +187,6 @@ static void exit_processes(u32 count, u32 parallel)
 {
 	struct pollfd polls[WINDOW + 2];
 	u32 agents[WINDOW], next = 0, live = 0, finished = 0;
-	struct timespan limit = { SECONDS, 0 };
 	i32 status;
 
 	polls[0] = (struct pollfd){ control_socket, 0, 0 };
@@ -193,7 +200,7 @@ static void exit_processes(u32 count, u32 parallel)
 			live++;
 			give_turn(next++);
 		}
-		call4(__NR_ppoll, polls, 2 + live, &limit, 0);
+		wait_for(polls, 2 + live);
 		if (controller_gone(&polls[0], &polls[1]))
 			leave(1);
 		for (u32 k = 0; k < live;) {
@@ -282,7 +289,6 @@ __attribute__((noreturn, used)) void start_c(long *stack)
 	const char **arguments = (const char **)(stack + 1);
 	u64 child_signal = 1ull << (SIG_CHLD - 1);
 	struct pollfd polls[3];
-	struct timespan limit = { SECONDS, 0 };
 
 	if (count != 7)
 		leave(count == 2 ? 0 : 2); /* one argument: what OP_EXEC runs */
@@ -313,7 +319,7 @@ __attribute__((noreturn, used)) void start_c(long *stack)
 	for (;;) {
 		struct message message;
 
-		call4(__NR_ppoll, polls, 3, &limit, 0);
+		wait_for(polls, 3);
 		if (controller_gone(&polls[0], &polls[1]))
 			leave(1); /* the agents die with us */
 		if (polls[2].revents & POLLIN)

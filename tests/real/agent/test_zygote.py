@@ -179,3 +179,19 @@ def test_trees_side_by_side_do_not_meet() -> None:
     for thread in threads:
         thread.join()
     assert errors == []
+
+
+def test_a_zygote_that_waits_takes_no_cpu() -> None:
+    with ProcessTree([{"work": []}], 2) as tree:
+        tree.launch()
+        time.sleep(5.5)  # beyond its limit of 5 s, after which it looks around and waits again
+        before = _cpu_seconds(tree.zygote_pid)
+        time.sleep(0.5)
+        assert _cpu_seconds(tree.zygote_pid) - before <= 0.05
+        tree.run("work")
+
+
+def _cpu_seconds(pid: int) -> float:
+    with open(f"/proc/{pid}/stat") as file:
+        fields = file.read().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
