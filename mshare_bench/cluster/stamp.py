@@ -8,7 +8,7 @@ import pyarrow as pa
 from mshare_bench.domain.cell import digest
 from mshare_bench.domain.ports import Tables
 from mshare_bench.domain.topology import Machine
-from mshare_bench.results.columns import column
+from mshare_bench.results.columns import column, texts
 from mshare_bench.results.schema import schema
 
 __all__ = ["Where", "named", "stamped"]
@@ -46,9 +46,7 @@ def stamped(tables: Tables, where: Where) -> dict[str, pa.Table]:
         return stored
     position = cells.schema.get_field_index("env")
     env = where.env
-    stored["cells"] = cells.set_column(
-        position, cells.schema.field(position), column([env] * cells.num_rows, pa.string())
-    )
+    stored["cells"] = cells.set_column(position, cells.schema.field(position), texts([cells.num_rows], [env]))
     if "environments" not in stored:
         stored["environments"] = _rows(env, where)
     return stored
@@ -61,7 +59,7 @@ def named(tables: Tables, name: str) -> dict[str, pa.Table]:
         rows = stored[table]
         position = rows.schema.get_field_index("machine")
         field = rows.schema.field(position)
-        stored[table] = rows.set_column(position, field, column([name] * rows.num_rows, field.type))
+        stored[table] = rows.set_column(position, field, texts([rows.num_rows], [name]))
     return stored
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-__all__ = ["codes", "column", "empty", "indices", "known", "numbers", "repeated", "strings"]
+__all__ = ["codes", "column", "empty", "indices", "known", "numbers", "repeated", "strings", "texts"]
 
 _NUMPY = {pa.int64(): np.int64, pa.float64(): np.float64}
 
@@ -47,6 +47,25 @@ def repeated(counts: Sequence[int], parts: Sequence[Any], kind: pa.DataType) -> 
         missing = np.isnan(data)
         data[missing], valid[missing] = 0.0, False
     return _filled(data, valid, kind, len(data))
+
+
+def texts(counts: Sequence[int], parts: Sequence[Any]) -> pa.Array:
+    """Make a column of strings, so many rows per part: a list with one for each, or one string or None for all.
+
+    Every distinct string is written once and taken from there; a list that occurs again is looked at once.
+    """
+    found: dict[Any, int] = {None: 0}
+    single = [0 if isinstance(part, list) else found.setdefault(part, len(found)) for part in parts]
+    code = np.repeat(np.fromiter(single, np.int64, len(single)), np.array(counts, np.int64))
+    known: dict[int, npt.NDArray[np.int64]] = {}
+    end = 0
+    for count, part in zip(counts, parts, strict=True):
+        end += count
+        if isinstance(part, list):
+            if id(part) not in known:
+                known[id(part)] = np.fromiter((found.setdefault(one, len(found)) for one in part), np.int64, len(part))
+            code[end - count : end] = known[id(part)]
+    return column(found, pa.string()).take(indices(code))
 
 
 def empty(schema: pa.Schema) -> pa.Table:

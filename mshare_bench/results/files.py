@@ -1,14 +1,15 @@
 """The files of a store: written whole or not at all, and noticed when they are torn.
 
 A *part* holds the tables of one batch as Arrow IPC streams, one after the other, and a trailer (length, CRC-32, magic) by which
-a torn one is told from a whole one. A *table file* (`cells.arrow`) is one Arrow IPC file, compressed with LZ4.
+a torn one is told from a whole one. A *table file* (`cells.arrow`) is one Arrow IPC file. Both are compressed with LZ4, and read
+by the column: what is not asked for is not unpacked.
 """
 
 import json
 import os
 import struct
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -20,16 +21,21 @@ from mshare_bench.errors import StoreError
 from mshare_bench.results.schema import SCHEMA_VERSION, TABLES, schema
 
 __all__ = [
+    "COMPRESSED",
+    "Part",
+    "TableFiles",
     "atomic",
     "check_version",
     "conform",
-    "read_part",
-    "read_table",
+    "open_part",
     "sync_folder",
     "write_arrow",
     "write_json",
     "write_part",
 ]
+
+COMPRESSED = pa.ipc.IpcWriteOptions(compression="lz4")
+"""How parts and table files are written."""
 
 _TRAILER = struct.Struct("<QI4s")
 _MAGIC = b"MSBP"
@@ -101,7 +107,7 @@ def write_part(path: Path, tables: Mapping[str, pa.Table]) -> None:
     for name in TABLES:
         table = tables.get(name)
         if table is not None and table.num_rows:
-            with pa.ipc.new_stream(sink, schema(name)) as stream:
+            with pa.ipc.new_stream(sink, schema(name), options=COMPRESSED) as stream:
                 stream.write_table(conform(table, name))
     data = sink.getvalue()
     with atomic(path) as file:
@@ -109,8 +115,40 @@ def write_part(path: Path, tables: Mapping[str, pa.Table]) -> None:
         file.write(_TRAILER.pack(len(data), zlib.crc32(data), _MAGIC))
 
 
-def read_part(path: Path) -> dict[str, pa.Table] | None:
-    """Read a part, its buffers lying in the page cache; None when it is torn.
+class Part:
+    """Tables of a part, read when they are asked for; made by `open_part`."""
+
+    def __init__(self, path: Path, streams: Mapping[str, pa.Buffer]) -> None:
+        self._path = path
+        self._streams = streams
+
+    def table(self, name: str, columns: Sequence[str] | None = None) -> pa.Table | None:
+        """Rows of a table, or some of its columns; None where the part has none."""
+        stream = self._streams.get(name)
+        return None if stream is None else _read(pa.ipc.open_stream, stream, name, columns)
+
+
+class TableFiles:
+    """The table files of a folder, as far as they are there; each stays the one that it was when it was first read.
+
+    Both ways to read raise a StoreError where a file can't be read, or was written with another major version of the schema.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._open: dict[str, pa.Buffer | None] = {}
+
+    def table(self, name: str, columns: Sequence[str] | None = None) -> pa.Table | None:
+        """Rows of a table, or some of its columns; None where there is no such file."""
+        path = self._folder / f"{name}.arrow"
+        if name not in self._open:
+            self._open[name] = _mapped(path) if path.exists() else None
+        file = self._open[name]
+        return None if file is None else _read_file(path, file, name, columns)
+
+
+def open_part(path: Path) -> Part | None:
+    """Look at a part; None when it is torn.
 
     Raises
     ------
@@ -119,42 +157,49 @@ def read_part(path: Path) -> dict[str, pa.Table] | None:
     """
     if path.stat().st_size < _TRAILER.size:
         return None
-    with pa.memory_map(str(path)) as source:
-        buffer = source.read_buffer()
+    buffer = _mapped(path)
     body = buffer.slice(0, buffer.size - _TRAILER.size)
     length, checksum, magic = _TRAILER.unpack(buffer.slice(body.size).to_pybytes())
     if magic != _MAGIC or length != body.size or checksum != zlib.crc32(body):
         return None
-    tables: dict[str, pa.Table] = {}
+    streams: dict[str, pa.Buffer] = {}
     reader = pa.BufferReader(body)
-    while reader.tell() < body.size:
-        with pa.ipc.open_stream(reader) as stream:
-            table = stream.read_all()
-        check_version(table.schema, path)
-        name = table.schema.metadata[b"table"].decode()
-        tables[name] = conform(table, name)
-    return tables
+    while (start := reader.tell()) < body.size:
+        messages = pa.ipc.MessageReader.open_stream(reader)
+        head = pa.ipc.read_schema(messages.read_next_message())
+        check_version(head, path)
+        for _ in messages:
+            pass
+        streams[head.metadata[b"table"].decode()] = body.slice(start, reader.tell() - start)
+    return Part(path, streams)
 
 
-def read_table(path: Path, name: str, columns: tuple[str, ...] | None = None) -> pa.Table:
-    """Read a table file; `columns` picks some of its columns.
-
-    Raises
-    ------
-    StoreError
-        When it can't be read, or was written with another major version of the schema.
-    """
+def _mapped(path: Path) -> pa.Buffer:
     try:
         with pa.memory_map(str(path)) as source:
-            file = pa.ipc.open_file(source)
-            check_version(file.schema, path)
-            if columns is None:
-                return conform(file.read_all(), name)
-            chosen = [index for index, field in enumerate(file.schema) if field.name in columns]
-            options = pa.ipc.IpcReadOptions(included_fields=chosen)
-            return pa.ipc.open_file(source, options=options).read_all().select(list(columns))
+            return source.read_buffer()
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise StoreError(f"{path}: not a readable table of results ({error.strerror or error})") from error
+
+
+def _read_file(path: Path, file: pa.Buffer, name: str, columns: Sequence[str] | None) -> pa.Table:
+    try:
+        check_version(pa.ipc.open_file(file).schema, path)
+        return _read(pa.ipc.open_file, file, name, columns)
     except (pa.ArrowException, OSError, KeyError) as error:
         raise StoreError(f"{path}: not a readable table of results ({str(error).splitlines()[0]})") from error
+
+
+def _read(opened: Callable[..., Any], source: Any, name: str, columns: Sequence[str] | None) -> pa.Table:
+    with opened(source) as reader:
+        if columns is None:
+            return conform(reader.read_all(), name)
+        # One column at least: of none Arrow reads all, and it is from one that the number of rows is known.
+        chosen = [index for index, field in enumerate(reader.schema) if field.name in columns] or [0]
+    with opened(source, options=pa.ipc.IpcReadOptions(included_fields=chosen)) as reader:
+        return conform(reader.read_all(), name, columns)
 
 
 def check_version(found: pa.Schema, path: Path) -> None:
@@ -176,8 +221,13 @@ def check_version(found: pa.Schema, path: Path) -> None:
         )
 
 
-def conform(table: pa.Table, name: str) -> pa.Table:
+def conform(table: pa.Table, name: str, columns: Sequence[str] | None = None) -> pa.Table:
     """Give a table the contract's columns: what an older minor version lacks is null, what a newer one adds is left out.
+
+    Parameters
+    ----------
+    columns
+        Some of them, in this order; all by default.
 
     Raises
     ------
@@ -185,16 +235,18 @@ def conform(table: pa.Table, name: str) -> pa.Table:
         For a column of the same version that the contract does not have.
     """
     wanted = schema(name)
-    if table.schema.equals(wanted, check_metadata=True):
+    if columns is None and table.schema.equals(wanted, check_metadata=True):
         return table
     version = (table.schema.metadata or {}).get(b"schema_version", SCHEMA_VERSION.encode()).decode()
     extra = [column for column in table.column_names if column not in wanted.names]
     if extra and version == SCHEMA_VERSION:
         raise KeyError(f"{name}.{extra[0]} is not in the results contract")
-    columns = [
+    if columns is not None:
+        wanted = pa.schema([wanted.field(column) for column in columns], wanted.metadata)
+    arrays = [
         table.column(field.name).cast(field.type)
         if field.name in table.column_names
         else pa.chunked_array([pa.nulls(table.num_rows, field.type)])
         for field in wanted
     ]
-    return pa.Table.from_arrays(columns, schema=wanted)
+    return pa.Table.from_arrays(arrays, schema=wanted)

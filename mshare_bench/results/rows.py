@@ -112,8 +112,8 @@ def _listed(counts: list[int], parts: list[Any]) -> list[Any]:
 
 
 def _column(counts: list[int], parts: list[Any], kind: "pa.DataType") -> "pa.Array":
-    from mshare_bench.results.columns import column, repeated
+    from mshare_bench.results.columns import column, repeated, texts
 
     if str(kind) in ("int64", "double"):
         return repeated(counts, parts, kind)
-    return column(_listed(counts, parts), kind)
+    return texts(counts, parts) if str(kind) == "string" else column(_listed(counts, parts), kind)

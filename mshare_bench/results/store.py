@@ -30,9 +30,9 @@ import pyarrow.ipc
 
 from mshare_bench.errors import StoreError
 from mshare_bench.results import files
-from mshare_bench.results.columns import column, empty
+from mshare_bench.results.columns import empty, texts
 from mshare_bench.results.folder import Lock, claim, read_info
-from mshare_bench.results.merge import merged
+from mshare_bench.results.merge import Source, merged
 from mshare_bench.results.schema import SCHEMA_VERSION, TABLES, schema
 
 __all__ = ["Store", "StoreInfo"]
@@ -189,11 +189,11 @@ class Store:
         """How every cell and repeat ended, the latest where there are several; reads three columns only."""
         found: dict[tuple[str, int], str] = {}
         wanted = ("cell", "repeat", "status")
-        parts = [part["cells"].select(list(wanted)) for part in self._parts() if "cells" in part]
-        base = self.path / "cells.arrow"
-        for table in [files.read_table(base, "cells", wanted), *parts] if base.exists() else parts:
-            cell, repeat, status = (table[name].to_pylist() for name in wanted)
-            found.update(zip(zip(cell, repeat, strict=True), status, strict=True))
+        for source in self._sources():
+            table = source.table("cells", wanted)
+            if table is not None:
+                cell, repeat, status = (table[name].to_pylist() for name in wanted)
+                found.update(zip(zip(cell, repeat, strict=True), status, strict=True))
         return found
 
     def table(self, name: str) -> pa.Table:
@@ -207,15 +207,17 @@ class Store:
             When a file can't be read or has another major version of the schema.
         """
         none = empty(schema(name))
-        parts = self._parts()
-        if not parts and (base := self.path / f"{name}.arrow").exists():
-            return files.read_table(base, name)
-        return dict(merged([self._base((name, "cells")), *parts], (name,))).get(name, none)
+        base, *parts = self._sources()
+        if not parts:
+            return base.table(name) or none
+        return dict(merged([base, *parts], (name,))).get(name, none)
 
     def tables(self) -> dict[str, pa.Table]:
         """Every table that has rows, by name."""
-        parts = self._parts()
-        return dict(merged([self._base(TABLES), *parts])) if parts else self._base(TABLES)
+        base, *parts = self._sources()
+        if parts:
+            return dict(merged([base, *parts]))
+        return {name: table for name in TABLES if (table := base.table(name)) is not None}
 
     def compact(self) -> None:
         """Make the table files from the parts and remove those; the same rows give the same bytes.
@@ -229,9 +231,8 @@ class Store:
         paths = self._part_paths()
         if not paths:
             return
-        sources = [self._base(TABLES), *self._parts()]
         try:
-            for name, table in merged(sources, sorted(TABLES, key="cells".__eq__)):
+            for name, table in merged(self._sources(), sorted(TABLES, key="cells".__eq__)):
                 _write_table(self.path / f"{name}.arrow", table)
             for path in paths:
                 path.unlink()
@@ -252,28 +253,24 @@ class Store:
     def _part_paths(self) -> list[Path]:
         return sorted(path for path in (self.path / "parts").glob("*.arrow") if path.stem.isdigit())
 
-    def _parts(self) -> list[dict[str, pa.Table]]:
+    def _sources(self) -> list[Source]:
+        """The table files, and every part that is whole."""
+        # Looked at first: what its writer compacts meanwhile is in the table files then.
         parts = []
         for path in self._part_paths():
-            part = None
-            with suppress(
-                FileNotFoundError
-            ):  # compacted by its writer since it was listed; the table files have its rows
-                part = files.read_part(path)
+            with suppress(FileNotFoundError):
+                part = files.open_part(path)
                 if part is None:
                     self._torn[path.name] = None
-            parts.append(part or {})
-        return parts
-
-    def _base(self, names: tuple[str, ...]) -> dict[str, pa.Table]:
-        paths = {name: self.path / f"{name}.arrow" for name in names}
-        return {name: files.read_table(path, name) for name, path in paths.items() if path.exists()}
+                else:
+                    parts.append(part)
+        return [files.TableFiles(self.path), *parts]
 
 
 def _with_sweep(cells: pa.Table, sweep: str) -> pa.Table:
     if "sweep" in cells.column_names and cells["sweep"].null_count < cells.num_rows:
         return cells
-    filled = column([sweep] * cells.num_rows, pa.string())
+    filled = texts([cells.num_rows], [sweep])
     at = cells.schema.get_field_index("sweep")
     if at < 0:
         return cells.append_column("sweep", filled)
@@ -281,6 +278,5 @@ def _with_sweep(cells: pa.Table, sweep: str) -> pa.Table:
 
 
 def _write_table(path: Path, table: pa.Table) -> None:
-    options = pa.ipc.IpcWriteOptions(compression="lz4")
-    with files.atomic(path) as file, pa.ipc.new_file(file, table.schema, options=options) as writer:
+    with files.atomic(path) as file, pa.ipc.new_file(file, table.schema, options=files.COMPRESSED) as writer:
         writer.write_table(table, max_chunksize=_BATCH)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mshare_bench.results.columns import codes, column, indices, known, numbers, strings
+from mshare_bench.results.columns import codes, column, indices, known, numbers, strings, texts
 
 _KINDS = {
     pa.int64(): st.integers(-(2**63), 2**63 - 1),
@@ -52,3 +52,25 @@ def test_pandas_is_left_alone() -> None:
         "assert 'pandas' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", program], check=True)
+
+
+@settings(deadline=None)
+@given(data=st.data())
+def test_texts_are_those_of_every_part(data: st.DataObject) -> None:
+    words = st.none() | st.sampled_from(["", "a", "b", "ä"]) | st.text()
+    lists = data.draw(st.lists(st.lists(words, max_size=5), min_size=1, max_size=3))
+    parts, counts, expected = [], [], []
+    for _ in range(data.draw(st.integers(0, 8))):
+        if data.draw(st.booleans()):
+            part = data.draw(st.sampled_from(lists))  # the same list more than once
+            parts.append(part)
+            counts.append(len(part))
+            expected += part
+        else:
+            word, count = data.draw(words), data.draw(st.integers(0, 4))
+            parts.append(word)
+            counts.append(count)
+            expected += [word] * count
+    made = texts(counts, parts)
+    made.validate(full=True)
+    assert made.equals(pa.array(expected, pa.string()))

@@ -62,6 +62,37 @@ def test_a_store_is_the_same_to_the_byte_whatever_the_order_of_its_parts(tmp_pat
     assert set(folders[0]) >= {"cells.arrow", "phases.arrow", "samples.arrow", "environments.arrow"}
 
 
+def test_a_store_is_the_same_to_the_byte_whatever_the_batches_are(tmp_path: Path) -> None:
+    found = []
+    for count in (1, 5, 135):
+        with Store.create(tmp_path / str(count), "boundaries", sweep="one") as store:
+            for batch in _batches(count):
+                store.append(batch)
+            store.compact()
+        found.append(_files(store.path))
+    assert found[0] == found[1] == found[2]
+
+
+def test_what_an_older_version_lacks_stays_null_beside_new_rows(tmp_path: Path) -> None:
+    first, second = rows_of([cell_of("shmem")]).tables(), rows_of([cell_of("mshare")]).tables()
+    with Store.create(tmp_path, "older") as store:
+        store.append(first)
+        store.compact()
+        _rewrite(tmp_path / "cells.arrow", "cells", "1.0", "data_bytes")
+        _rewrite(tmp_path / "regions.arrow", "regions", "1.0", "cell")
+        store.append(second)
+        expected = second["cells"]["data_bytes"].to_pylist()
+        assert expected[0] is not None
+        for _ in range(2):
+            cells = store.table("cells")
+            assert dict(zip(*(cells[name].to_pylist() for name in ("mechanism", "data_bytes")), strict=True)) == {
+                "mshare": expected[0],
+                "shmem": None,
+            }
+            assert store.table("regions").num_rows == second["regions"].num_rows  # of the others it is not known whose
+            store.compact()
+
+
 def test_a_cell_run_again_replaces_its_rows_in_every_table(tmp_path: Path) -> None:
     cells = [cell_of("shmem"), cell_of("hugetlb")]
     with Store.create(tmp_path, "again") as store:
