@@ -6,14 +6,27 @@ from `DRAWS` independent draws in rotation: memory and time stay those of a few 
 What is asked of a set is how many *spans* (of a table, a fault window, a huge page) hold at least one of its pages.
 """
 
-import functools
 from dataclasses import dataclass, field, replace
 from typing import cast
 
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["BLOCK", "EMPTY", "PageSet", "Run", "Spans", "dense", "drawn", "sample", "strided", "union_intervals"]
+from mshare_bench.domain.many import alone, each, larger, remembered, smaller
+
+__all__ = [
+    "BLOCK",
+    "EMPTY",
+    "PageSet",
+    "Run",
+    "Spans",
+    "dense",
+    "drawn",
+    "floor_sum",
+    "sample",
+    "strided",
+    "union_intervals",
+]
 
 BLOCK = 1 << 18
 DRAWS = 4
@@ -71,16 +84,17 @@ class Run:
             return self.end - self.begin
         if self.begin == 0 and self.end == self.length:
             return self.high - self.low
-        return sum(len(positions) for _, positions in self._blocks())
+        return cast(int, each(_drawn_count, self))
 
     def clip(self, start: int, stop: int) -> "Run":
         """Keep the pages in [start, stop)."""
-        begin = max(self.begin, -(-(start - self.first) // self.step))
-        end = min(self.end, -(-(stop - self.first) // self.step))
-        return replace(self, begin=begin, end=max(begin, end))
+        begin = larger(self.begin, -(-(start - self.first) // self.step))
+        end = smaller(self.end, -(-(stop - self.first) // self.step))
+        return replace(self, begin=begin, end=larger(begin, end))
 
     def pages(self) -> _Pages:
         """Every page, in ascending order; asks for memory in proportion."""
+        alone(self)
         if self.whole:
             positions = np.arange(self.begin, max(self.begin, self.end), dtype=np.int64)
         else:
@@ -97,10 +111,11 @@ class Run:
             first = (base + self.step * self.begin) // span
             last = (base + self.step * (self.end - 1)) // span
             return Spans(self.end - self.begin if self.step >= span else last - first + 1, first, last)
-        return _drawn_spans(self, base, span)
+        return cast(Spans, each(_drawn_spans, self, base, span))
 
     def intervals(self, origin: int, span: int) -> _Pages:
         """Spans that hold a page, as merged `[first, last]` rows, ascending; shape (n, 2)."""
+        alone(self, origin)
         if self.end <= self.begin or self.high <= self.low:
             return np.empty((0, 2), np.int64)
         if self.whole and self.step <= span:
@@ -152,7 +167,7 @@ class _Held:
         return isinstance(other, _Held) and self.array is other.array
 
 
-@functools.lru_cache(maxsize=32)
+@remembered(maxsize=32)
 def _permutation(length: int, seed: int) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:
     """A permutation of the positions, and the place that each position has in it."""
     order = np.random.Generator(np.random.PCG64(seed)).permutation(length).astype(np.int32)
@@ -161,7 +176,7 @@ def _permutation(length: int, seed: int) -> tuple[npt.NDArray[np.int32], npt.NDA
     return order, place
 
 
-@functools.lru_cache(maxsize=256)
+@remembered(maxsize=256)
 def drawn(length: int, low: int, high: int, seed: int) -> _Pages:
     """Positions with ranks in [low, high), ascending: their order in the permutation of the next power of two positions.
 
@@ -177,8 +192,12 @@ def drawn(length: int, low: int, high: int, seed: int) -> _Pages:
     return positions
 
 
+def _drawn_count(run: Run) -> int:
+    return sum(len(positions) for _, positions in run._blocks())
+
+
 # A sweep comes back to the sets of one mechanism with the next: 40 regions of 100 sizes must fit, or the cache is of no use.
-@functools.lru_cache(maxsize=1 << 17)
+@remembered(maxsize=1 << 17)
 def _drawn_spans(run: Run, base: int, span: int) -> Spans:
     total, first_seen, last_seen = 0, None, None
     for block_base, positions in run._blocks():
@@ -193,7 +212,7 @@ def _drawn_spans(run: Run, base: int, span: int) -> Spans:
     return Spans(total, first_seen, last_seen)
 
 
-@functools.lru_cache(maxsize=4096)
+@remembered(maxsize=4096)
 def _block_spans(held: _Held, step: int, phase: int, span: int) -> tuple[int, int, int]:
     indices = held.array if step == 1 else held.array * step
     indices = indices + phase if phase else indices
@@ -249,21 +268,24 @@ class PageSet:
         for run in self.runs:
             found = run.spans(origin, span)
             if found.count:
-                total += found.count - (last == found.first)
+                total += found.count - (last == found.first if last is not None else 0)
                 first, last = (found.first if first is None else first), found.last
         return Spans(total, first, last)
 
-    def span_counts(self, origins: _Pages, span: int) -> _Pages:
-        """Count the spans that hold a page for each of these origins, as `spans` does for one."""
+    def copies_spans(self, origin: int, span: int, stride: int, copies: int) -> int:
+        """Add up the spans that hold a page of each of so many copies of the set, each `stride` pages further on."""
         if not all(run.whole for run in self.runs):
-            distinct, position = np.unique(origins % span, return_inverse=True)
-            return np.array([self.spans(int(one), span).count for one in distinct], np.int64)[position]
-        total, before = np.zeros(len(origins), np.int64), np.full(len(origins), -1, np.int64)
+            return cast(int, each(_drawn_copies_spans, self, origin, span, stride, copies))
+        total, before, before_sum = 0, None, 0
         for run in self.runs:
-            bases = origins + run.first
-            first, last = (bases + run.step * run.begin) // span, (bases + run.step * (run.end - 1)) // span
-            total += (run.end - run.begin if run.step >= span else last - first + 1) - (first == before)
-            before = last
+            first, last = (origin + run.first + run.step * at for at in (run.begin, run.end - 1))
+            first_sum, last_sum = (floor_sum(copies, span, stride, at) for at in (first, last))
+            total += (run.end - run.begin) * copies if run.step >= span else last_sum - first_sum + copies
+            if before is not None:
+                # Runs less than a span apart meet in one, or lie in neighbours.
+                meeting = copies - (first_sum - before_sum)
+                total -= meeting * (first - before < span)
+            before, before_sum = last, last_sum
         return total
 
     def intervals(self, origin: int, span: int) -> _Pages:
@@ -281,6 +303,32 @@ class PageSet:
             taken.append(replace(own, high=middle))
             rest.append(replace(own, low=middle))
         return _nonempty(taken), _nonempty(rest)
+
+
+def floor_sum(count: int, span: int, stride: int, offset: int) -> int:
+    """Sum of `(offset + stride * i) // span` over i in [0, count), in as many steps as Euclid's algorithm takes.
+
+    Whole spans are taken out of stride and offset; what is left counts the lattice points below a line, which are those of the
+    line with its axes swapped, where there are fewer to count.
+    """
+    total = 0
+    while True:
+        total = total + count * (count - 1) // 2 * (stride // span) + count * (offset // span)
+        stride, offset = stride % span, offset % span
+        top = stride * count + offset
+        if not np.any(top >= span):
+            return total
+        count, offset = top // span, top % span
+        span, stride = larger(stride, 1), span  # those elements that are done have a count of 0, and maybe a stride
+
+
+def _drawn_copies_spans(pages: PageSet, origin: int, span: int, stride: int, copies: int) -> int:
+    if not stride % span:
+        return pages.spans(origin, span).count * copies
+    phases = (origin + stride * np.arange(copies, dtype=np.int64)) % span
+    distinct, times = np.unique(phases, return_counts=True)
+    often = zip(distinct.tolist(), times.tolist(), strict=True)
+    return sum(pages.spans(phase, span).count * number for phase, number in often)
 
 
 def _nonempty(runs: list[Run]) -> PageSet:

@@ -5,13 +5,14 @@ Most unions are then runs that do not overlap, and their spans are arithmetic. W
 masks; blocks that look alike are counted once, so a terabyte drawn at random costs what its few distinct blocks cost.
 """
 
-import functools
 import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import cast
 
 import numpy as np
 
+from mshare_bench.domain.many import distinct, each, larger, remembered
 from mshare_bench.domain.pages import BLOCK, PageSet, Run, Spans, drawn
 
 __all__ = ["Copies", "union_spans"]
@@ -29,7 +30,7 @@ class Copies:
 
     def runs(self) -> Iterator[Run]:
         """Runs that hold their union, as few as can be."""
-        if not self.stride or self.count == 1:
+        if not self.stride:
             yield from self.pages.runs
             return
         for run in _joined(self.pages.runs):
@@ -56,7 +57,7 @@ def union_spans(sets: Sequence[Copies], origin: int, span: int, without: Sequenc
         out = [one for one in out if any(_start(one) <= _last(run) and _start(run) <= _last(one) for run in runs)]
     if not out and _disjoint(runs):
         return PageSet(tuple(runs)).spans(origin, span)
-    return _masked(runs, out, origin, span)
+    return cast(Spans, each(_masked, tuple(runs), tuple(out), origin, span))
 
 
 def _last(run: Run) -> int:
@@ -78,7 +79,7 @@ def _joined(runs: Sequence[Run]) -> list[Run]:
     for run in sorted(runs, key=_start):
         before = joined[-1] if joined else None
         if before and all(one.whole and one.step == 1 for one in (before, run)) and _start(run) <= _last(before) + 1:
-            first, count = _start(before), max(_last(before), _last(run)) + 1 - _start(before)
+            first, count = _start(before), larger(_last(before), _last(run)) + 1 - _start(before)
             joined[-1] = Run(first, 1, count, 0, count, 0, count)
         else:
             joined.append(run)
@@ -87,13 +88,11 @@ def _joined(runs: Sequence[Run]) -> list[Run]:
 
 def _simplified(runs: Iterator[Run]) -> list[Run]:
     """Runs with the same union: none twice, none inside a dense one."""
-    distinct = list(dict.fromkeys(runs))
-    if len(distinct) < 2:
-        return distinct
-    solid = _joined([run for run in distinct if run.whole and run.step == 1])
-    others = [
-        run for run in distinct if not (run.whole and run.step == 1) and not any(_covers(one, run) for one in solid)
-    ]
+    found = distinct(runs)
+    if len(found) < 2:
+        return found
+    solid = _joined([run for run in found if run.whole and run.step == 1])
+    others = [run for run in found if not (run.whole and run.step == 1) and not any(_covers(one, run) for one in solid)]
     return sorted([*solid, *others], key=_start)
 
 
@@ -101,7 +100,7 @@ def _disjoint(runs: Sequence[Run]) -> bool:
     return all(_last(one) < _start(other) for one, other in itertools.pairwise(runs))
 
 
-def _masked(runs: Sequence[Run], out: Sequence[Run], origin: int, span: int) -> Spans:
+def _masked(runs: tuple[Run, ...], out: tuple[Run, ...], origin: int, span: int) -> Spans:
     total, first_seen, last_seen = 0, None, None
     if not runs:
         return Spans(0, None, None)
@@ -142,7 +141,7 @@ def _pieces(run: Run, start: int) -> Iterator[_Piece]:
         )
 
 
-@functools.lru_cache(maxsize=4096)
+@remembered(maxsize=4096)
 def _block(held: tuple[_Piece, ...], removed: tuple[_Piece, ...], phase: int, span: int) -> tuple[int, int, int]:
     """Spans of one block: how many, the first and the last."""
     mask = np.zeros(BLOCK, np.bool_)

@@ -47,7 +47,7 @@ def cell_columns(cell: Cell, status: str = "ok", error: str | None = None) -> di
 
 
 def alike_columns(cells: Sequence[Cell]) -> dict[str, Any]:
-    """The same for cells that were run and differ in their numbers of processes and repeats only: lists and arrays there."""
+    """The same for cells that were run and differ in their processes, sizes and repeats only: lists and arrays there."""
     columns = cell_columns(cells[0])
     if len(cells) > 1:
         columns["cell"] = [cell.digest for cell in cells]
@@ -55,6 +55,7 @@ def alike_columns(cells: Sequence[Cell]) -> dict[str, Any]:
         columns["baseline_point"] = [cell.point.baseline_digest for cell in cells]
         columns["repeat"] = np.array([cell.repeat for cell in cells], np.int64)
         columns["processes"] = np.array([cell.point.workload.processes for cell in cells], np.int64)
+        columns["region_bytes"] = np.array([cell.point.workload.region_bytes for cell in cells], np.int64)
     return columns
 
 

@@ -42,6 +42,7 @@ __all__ = [
     "lock_wait",
     "mean_value_analysis",
     "predict_crowd",
+    "sharing_of",
     "shootdown_ns",
     "stations_of",
 ]
@@ -194,6 +195,14 @@ def _rate(crowd: Crowd, count: int, cpus: int) -> float:
     return concurrent_faults(count, cpus, crowd.work_ns, station, crowd.drag).per_second
 
 
+def sharing_of(setting: Setting) -> Sharing:
+    """Who of a point shares an address space, or its tables."""
+    if setting.traits.one_mm:
+        return "one_mm"
+    shared = any(Level.PUD in extent.shared for one in setting.mapped for extent in one.extents)
+    return "mshare" if setting.traits.link and shared else "own"
+
+
 def lock_wait(setting: Setting, processes: int, faults: int, touch_ns: float | None, costs: CostModel) -> float | None:
     """Say how long each process waits for the locks that faulters share while all touch, in ns.
 
@@ -214,8 +223,7 @@ def lock_wait(setting: Setting, processes: int, faults: int, touch_ns: float | N
         None where a cost is missing, and where every process faults in an address space of its own: what these share (the locks
         of page-cache pages) is not modelled.
     """
-    shared = any(Level.PUD in extent.shared for one in setting.mapped for extent in one.extents)
-    sharing: Sharing = "one_mm" if setting.traits.one_mm else "mshare" if setting.traits.link and shared else "own"
+    sharing = sharing_of(setting)
     transfer, cpus = costs.get("lock_transfer"), costs.environment.get("cpus")
     if sharing == "own" or transfer is None or cpus is None or touch_ns is None or not faults:
         return None

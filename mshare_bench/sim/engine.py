@@ -1,5 +1,6 @@
 """The simulating engine: rows of the results contract, without running anything."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -8,16 +9,16 @@ import numpy as np
 from mshare_bench.domain.cell import Cell
 from mshare_bench.domain.cost import CostModel
 from mshare_bench.domain.geometry import X86_64, Geometry
+from mshare_bench.domain.many import Divided, each
 from mshare_bench.domain.placement import PlacementChoice
 from mshare_bench.domain.ports import Estimate, Tables
-from mshare_bench.domain.workload import ProcessGroup
 from mshare_bench.errors import ConfigError, MshareBenchError
 from mshare_bench.results.describe import alike_columns, cell_columns
 from mshare_bench.results.rows import Rows
 from mshare_bench.results.schema import PHASES
 from mshare_bench.sim.accounting import Account, Setting, account, account_of, mechanism_of, setting_of
 from mshare_bench.sim.alike import Alike, group_alike
-from mshare_bench.sim.contention import lock_wait
+from mshare_bench.sim.contention import lock_wait, sharing_of
 from mshare_bench.sim.flushes import Flushes, flushes_of
 from mshare_bench.sim.mmu.cells import MmuFigures, mmu_figures
 from mshare_bench.sim.placed_rows import add_places
@@ -93,17 +94,24 @@ class SimEngine:
                 result, remote = places.account, remote_walk_fraction(places, self._geometry)
                 times, flushes = self._timed(cell, places), self._placed_flushes(places)
             mmu = mmu_figures(cell, self._geometry, remote)
+        except Divided as divided:
+            for part in alike.parted(divided.labels):
+                self._alike(part, rows)
+            return
         except MshareBenchError as error:
-            for one in alike.cells:
-                rows.add("cells", **cell_columns(one, "skipped", str(error)))
+            if len(alike.cells) == 1:
+                rows.add("cells", **cell_columns(cell, "skipped", str(error)))
+            for part in alike.alone() if len(alike.cells) > 1 else ():
+                self._alike(part, rows)  # each has numbers of its own to name
             return
         tables, page = result.tables, result.page
         ranks = ranked(times) if times else None
         basis = self._basis(cell, result)
         basis += "+sampled" * (mmu is not None and mmu.sampled) + "+extrapolated" * cell.extrapolated
-        rows.extend(
+        _extend(
+            rows,
             "cells",
-            len(alike.cells),
+            alike,
             **alike_columns(alike.cells),
             page_table_bytes=tables.pages * page,
             pte_table_bytes=tables.pte * page,
@@ -168,18 +176,20 @@ class SimEngine:
         costs = self._costs.get(cell.cost)
         if costs is None or costs.get("lock_transfer") is None:
             return None
+        if costs.environment.get("cpus") is None or sharing_of(setting) == "own":
+            return None
         index = WORK_PHASES.index("touch")
         touching = [(one.times[index], one.processes) for one in times]
         known = [time.value * count for time, count in touching if time is not None]
         if len(known) < len(touching):
             return None
-        # The model of a queue is no arithmetic on arrays: cells are taken one by one.
-        each = np.broadcast_arrays(setting.workload.processes, result.total("minor_faults"), sum(known))
-        waits = [
-            lock_wait(setting, int(processes), int(faults), float(whole), costs)
-            for processes, faults, whole in zip(*(one.ravel() for one in each), strict=True)
-        ]
-        return np.array(waits, np.float64)  # NaN for None
+
+        def wait(processes: int, faults: int, whole: float) -> float:
+            waits = lock_wait(setting, processes, faults, whole, costs)
+            return math.nan if waits is None else waits
+
+        # The model of a queue is no arithmetic: cells are taken one by one.
+        return each(wait, setting.workload.processes, result.total("minor_faults"), 1.0 * sum(known))
 
     def _basis(self, cell: Cell, result: Account) -> str:
         """What a row is worth: as little as its least certain part."""
@@ -196,9 +206,10 @@ class SimEngine:
         key = _key(cells)
         backing = mechanism_of(alike.point).name
         for one in result.regions:
-            rows.extend(
+            _extend(
+                rows,
                 "regions",
-                len(cells),
+                alike,
                 **key,
                 region=one.name,
                 backing=backing,
@@ -223,9 +234,9 @@ class SimEngine:
         else:
             for group in groups:
                 who = {"group": group.name, "role": group.role, "processes": group.processes}
-                rows.extend("groups", len(cells), **key, **who, machine=cells[0].machine)
+                _extend(rows, "groups", alike, **key, **who, machine=cells[0].machine)
         if ranks is not None:
-            _phases(cells, groups, ranks, result, rows)
+            _phases(alike, key, ranks, result, rows)
 
 
 def _key(cells: Sequence[Cell]) -> dict[str, Any]:
@@ -254,9 +265,14 @@ def _columns(ranks: Ranked | None) -> dict[str, float]:
     return columns
 
 
-def _phases(cells: Sequence[Cell], groups: Sequence[ProcessGroup], ranks: Ranked, result: Account, rows: Rows) -> None:
+def _extend(rows: Rows, table: str, alike: Alike, **values: Any) -> None:
+    """Append a row of each cell."""
+    rows.extend(table, len(alike.cells), **{name: alike.column(value) for name, value in values.items()})
+
+
+def _phases(alike: Alike, key: dict[str, Any], ranks: Ranked, result: Account, rows: Rows) -> None:
     """Rows of every group and phase; the faults of a group are known where it is alone."""
-    key = _key(cells)
+    groups = alike.point.workload.groups
     for number, group in enumerate(groups):
         own = [one for one in ranks.rows if one.group == group.name]
         if not own:
@@ -268,9 +284,10 @@ def _phases(cells: Sequence[Cell], groups: Sequence[ProcessGroup], ranks: Ranked
         if len(groups) == 1:
             known["minor_faults"] = result.total("minor_faults")
         for phase, one in found.items():
-            rows.extend(
+            _extend(
+                rows,
                 "phases",
-                len(cells),
+                alike,
                 **key,
                 group=group.name,
                 phase=phase,

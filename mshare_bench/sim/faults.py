@@ -13,12 +13,13 @@ not there beforehand, one process after the other. The rules, each seen on a run
 - with shared tables the first toucher's faults serve all.
 """
 
-import functools
+from typing import cast
 
 import numpy as np
 import numpy.typing as npt
 
 from mshare_bench.domain.geometry import Geometry, Level
+from mshare_bench.domain.many import alone, each, remembered
 from mshare_bench.domain.pages import PageSet, union_intervals
 from mshare_bench.domain.union import Copies, union_spans
 from mshare_bench.domain.workload import Cohort, Touch, Workload
@@ -135,6 +136,7 @@ def _each(one: Mapped, extent: Extent, users: _Users, geometry: Geometry, traits
             total += _windows(read, extent, origin, geometry, touch.stride, cohort.processes)
             continue
         # The first process finds holes; those after it, with the same pages, find everything there.
+        alone(touch, cohort.processes if touch.stride else 0, one)
         for index in range(cohort.processes if touch.stride else 1):
             own = read.shift(touch.stride * index)
             holes = _without(own.intervals(0, 1), present)
@@ -150,25 +152,36 @@ def _windows(
 ) -> int:
     """Read faults on data that is there, over the processes of a cohort."""
     window, table = extent.window // geometry.page, geometry.span(Level.PTE) // geometry.page
-    touch = Touch("", read, read, read, stride)
-    total = per_process(touch, read, origin, window, processes)
-    phase = origin % window
-    if extent.start or not phase:
+    total = per_process(Touch("", read, read, read, stride), read, origin, window, processes)
+    # Only the first window of a mapping that does not start with a window is another one.
+    if extent.start or not np.any(origin % window):
         return total
-    # The first fault of the mapping reaches `window` pages on from its start, but not past its PTE table.
+    if not stride:
+        return total - cast(int, each(_reaches_on, read, origin, window, table)) * processes
+    return total - cast(int, each(_reaching_on, read, origin, window, table, stride, processes))
+
+
+def _reaching_on(read: PageSet, origin: int, window: int, table: int, stride: int, processes: int) -> int:
+    """Processes of a cohort with a slice each whose first fault reaches on; those at the start of the mapping may."""
+    first = range(min(processes, 2 * window // stride + 1))
+    return sum(_reaches_on(read.shift(stride * index), origin, window, table) for index in first)
+
+
+def _reaches_on(read: PageSet, origin: int, window: int, table: int) -> int:
+    """1 where the first fault of the mapping saves the one of the second window.
+
+    It reaches `window` pages on from the start of the mapping, but not past its PTE table.
+    """
+    phase = origin % window
+    if not phase:
+        return 0
     reach = min(window, (origin // table + 1) * table - origin)
-    for index in range(min(processes, 2 * window // stride + 1) if stride else 1):
-        own = read.shift(stride * index) if stride else read
-        head = _head(own, 2 * window - phase)
-        first, second = head[head < window - phase], head[head >= window - phase]
-        if len(first) and len(second) and int(second[-1]) < reach:
-            total -= 1 if stride else processes
-        if not stride:
-            break
-    return total
+    head = _head(read, 2 * window - phase)
+    first, second = head[head < window - phase], head[head >= window - phase]
+    return int(bool(len(first) and len(second) and int(second[-1]) < reach))
 
 
-@functools.lru_cache(maxsize=1 << 14)
+@remembered(maxsize=1 << 14)
 def _head(pages: PageSet, stop: int) -> npt.NDArray[np.int64]:
     """The few pages before `stop`, for which a whole block of a random set has to be drawn."""
     return pages.clip(0, stop).pages()

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mshare_bench.domain.geometry import X86_64, Geometry, Level
+from mshare_bench.domain.many import each
 from mshare_bench.domain.pages import PageSet
 from mshare_bench.domain.workload import Cohort, Touch
 from mshare_bench.mechanisms.contract import Extent, Traits
@@ -95,8 +96,11 @@ def _region(one: Mapped, users: _Users, traits: Traits, cpus: int | None, geomet
     if not traits.link:
         yield from _kernels_own(one, users, traits, geometry)
     elif any(_lose_rights(touch, common, traits, geometry) for _, touch in users):
-        for sharers, instances in _sharers(users, one.placed.region.instances):
-            yield _domain(sharers, traits.flush, cpus).times(instances)
+        counts = tuple(cohort.processes for cohort, _ in users)
+        if np.all(one.placed.region.instances == 1):
+            yield _domain(sum(counts), traits.flush, cpus)
+        else:
+            yield each(_domains, counts, one.placed.region.instances, traits.flush, cpus)
 
 
 def _writable(touch: Touch, traits: Traits) -> PageSet:
@@ -112,17 +116,16 @@ def _lose_rights(touch: Touch, extents: Sequence[Extent], traits: Traits, geomet
     return any(clip(_writable(touch, traits), extent, geometry).count for extent in extents)
 
 
-def _sharers(users: _Users, instances: int) -> list[tuple[int, int]]:
-    """How many processes share an instance of a region, and of how many instances that is true; without those of none."""
-    if instances == 1:
-        return [(sum(cohort.processes for cohort, _ in users), 1)]
+def _domains(counts: tuple[int, ...], instances: int, design: str, cpus: int | None) -> Flushes:
+    """Flush an entry of every instance; so many processes of each cohort are spread over them."""
+    total = Flushes()
     # A cohort whose processes do not go round evenly has one more on the first instances, as many as are left over.
-    starts = sorted({0, *(cohort.processes % instances for cohort, _ in users)})
-    counts = [
-        (sum((cohort.processes - start - 1) // instances + 1 for cohort, _ in users), stop - start)
-        for start, stop in itertools.pairwise([*starts, instances])
-    ]
-    return [(sharers, times) for sharers, times in counts if sharers]
+    starts = sorted({0, *(count % instances for count in counts)})
+    for start, stop in itertools.pairwise([*starts, instances]):
+        sharers = sum((count - start - 1) // instances + 1 for count in counts)
+        if sharers:
+            total += _domain(sharers, design, cpus).times(stop - start)
+    return total
 
 
 def _domain(sharers: int, design: str, cpus: int | None) -> Flushes:

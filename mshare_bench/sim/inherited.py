@@ -28,7 +28,8 @@ def inherited_account(workload: Workload, mapped: tuple[Mapped, ...], geometry: 
         for level in geometry.counted_levels:
             span = geometry.span(level) // geometry.page
             found = union_spans(everyone, one.origin(geometry), span)
-            own = found.count - (found.first is not None and last.get(level) == found.first)
+            before = last.get(level)
+            own = found.count - (before is not None and found.first is not None and before == found.first)
             if found.last is not None:
                 last[level] = found.last
             if traits.inherited == "shared" and level == Level.PTE:

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mshare_bench.domain.geometry import X86_64, Geometry, Level
+from mshare_bench.domain.many import remembered
 from mshare_bench.domain.pages import PageSet, union_intervals
 from mshare_bench.domain.union import Copies, union_spans
 from mshare_bench.domain.workload import Cohort, Placed, Touch, Workload
@@ -131,9 +132,9 @@ def mappers(workload: Workload, region: str) -> int:
 
 def per_process(touch: Touch, pages: PageSet, origin: int, span: int, processes: int) -> int:
     """Spans that hold a page, summed over the processes of a cohort, each of which touches its own shifted set."""
-    if not touch.stride or not touch.stride % span or processes == 1:
+    if not touch.stride:
         return pages.spans(origin, span).count * processes
-    return int(pages.span_counts(origin + touch.stride * np.arange(processes, dtype=np.int64), span).sum())
+    return pages.copies_spans(origin, span, touch.stride, processes)
 
 
 def links(cohort: Cohort, mapped: tuple[Mapped, ...], geometry: Geometry, window: int) -> Iterator[tuple[str, int]]:
@@ -187,7 +188,7 @@ def clip(pages: PageSet, extent: Extent, geometry: Geometry) -> PageSet:
     return pages if pages.within(start, stop) else _clipped(pages, start, stop)
 
 
-@functools.lru_cache(maxsize=4096)
+@remembered(maxsize=4096)
 def _clipped(pages: PageSet, start: int, stop: int) -> PageSet:
     return pages.clip(start, stop)
 
@@ -240,9 +241,14 @@ def _walk(
             if touch.stride:
                 total += per_process(touch, pages, origin, span, cohort.processes)
                 continue
-            total += (found.count - (found.first == last)) * cohort.processes
+            total += (found.count - _same(found.first, last)) * cohort.processes
             last = found.last
         yield one.placed.region.name, total
+
+
+def _same(first: int | None, last: int | None) -> int:
+    """1 where both are the same span, else 0."""
+    return 0 if first is None or last is None else first == last
 
 
 def _shared(
@@ -263,5 +269,5 @@ def _shared(
         sets = [part for extent in extents for part in union_of(workload, region.name, "touched", extent, geometry)]
         found = union_spans(sets, one.origin(geometry), span)
         if found.count:
-            yield region.name, (found.count - (found.first == last)) * region.instances
+            yield region.name, (found.count - _same(found.first, last)) * region.instances
             last = found.last

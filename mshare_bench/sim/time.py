@@ -98,10 +98,12 @@ def time_of(work: Work, prices: Prices, processes: Any) -> Time | None:
     for name, count in work.counts:
         price = prices.get(name)
         if price is None:
-            return None
-        value += count * price[0]
-        low += count * price[1]
-        high += count * price[2]
+            if count:
+                return None
+            continue  # none of it in any of the cells that are computed
+        value = value + count * price[0]
+        low = low + count * price[1]
+        high = high + count * price[2]
     for far in work.far:
         for cost, size in ((far.cost, "cache_bytes"), (beyond(far.cost), "cache_last_bytes")):
             price, cache = prices.get(cost), prices.get(size)
@@ -162,7 +164,10 @@ def ranked(rows: Sequence[Timed]) -> Ranked:
         if any(taking) and all(row.times[at] is not None for row, takes in zip(rows, taking, strict=True) if takes)
     ]
     phases = [WORK_PHASES[at] for at in chosen]
-    shape = np.broadcast_shapes(*(np.shape(row.processes) for row in rows))
+    shape = np.broadcast_shapes(
+        *(np.shape(row.processes) for row in rows),
+        *(np.shape(time.value) for row in rows for time in row.times if time is not None),
+    )
     values: NDArray[Any] = np.full((len(rows), len(chosen), 3, *shape), np.inf)
     counts: NDArray[Any] = np.zeros((len(rows), len(chosen), *shape), np.int64)
     for place, row in enumerate(rows):

@@ -7,12 +7,12 @@ with a slice each (`Touch.stride`) are one share with the mean of their counts.
 The order of the phases and what each process does in them is that of the real engine (`mshare_bench.real.programs`).
 """
 
-import functools
 from dataclasses import dataclass
 
 import numpy as np
 
 from mshare_bench.domain.geometry import X86_64, Geometry, Level
+from mshare_bench.domain.many import larger, remembered, smaller
 from mshare_bench.domain.pages import PageSet
 from mshare_bench.domain.workload import Cohort, Touch
 from mshare_bench.mechanisms.contract import Extent, Traits
@@ -91,12 +91,13 @@ class _Counts:
         self.paths = paths
 
     def add(self, name: str, count: float) -> None:
-        if count:
-            own = self.paths.get(name, name)
-            self.counts[own] = self.counts.get(own, 0.0) + count
+        # Also where it is none: times are added up in the order of the names, the same whatever the numbers are.
+        own = self.paths.get(name, name)
+        self.counts[own] = self.counts.get(own, 0.0) + count
 
     def work(self) -> Work:
-        return Work(tuple(self.counts.items()), tuple(self.far))
+        known = (one for one in self.counts.items() if np.ndim(one[1]) or one[1])
+        return Work(tuple(known), tuple(self.far))
 
 
 def shares_of(setting: Setting, geometry: Geometry = X86_64) -> tuple[Share, ...]:
@@ -149,7 +150,7 @@ def _share(
     return Share(group, processes, phases, frozenset({"attach", "protect", "unmap"}) if follows else frozenset())
 
 
-@functools.lru_cache(maxsize=4096)
+@remembered(maxsize=4096)
 def _process(
     touches: tuple[Touch, ...],
     regions: tuple[tuple[Mapped, bool], ...],
@@ -268,7 +269,8 @@ def _extent(
     levels = {}
     for level in geometry.counted_levels:
         found = touched.spans(origin, geometry.span(level) // geometry.page)
-        levels[level] = found.count - (found.first is not None and found.first == last.get(level))
+        before = last.get(level)
+        levels[level] = found.count - (before is not None and found.first is not None and found.first == before)
         if found.last is not None:
             last[level] = found.last
     if traits.inherited in ("copied", "shared"):
@@ -281,7 +283,7 @@ def _extent(
         for level, count in levels.items()
         if (level >= leaf or (extent.deposit and level == Level.PTE)) and (builds or level not in shared)
     }
-    tables = float(sum(own.values()))
+    tables = 1.0 * sum(own.values())
     if extent.fill:
         part = _filling(touched, extent, origin, geometry, state, builds, Level.PTE in shared, first)
     elif leaf > Level.PTE:
@@ -351,8 +353,8 @@ def _base(
     pages = extent.length // geometry.page
     windows = read.spans(origin, window).count
     # A window maps what lies in it and is not mapped yet: written pages are.
-    covered = min(1.0, windows * window / pages) if pages else 0.0
-    mapped = max(float(reads), min(windows * window, pages) - writes * covered) if state.whole else float(reads)
+    covered = smaller(1.0, windows * window / pages) if pages else 0.0
+    mapped = larger(1.0 * reads, smaller(windows * window, pages) - writes * covered) if state.whole else 1.0 * reads
     if holes:
         part = _Part({"fault_hole": holes, "frame_zero": holes}, {}, {}, present=holes)
     else:
@@ -424,9 +426,9 @@ def _inherited(
         # Writing through a shared table takes a copy of it first: its entries, and the table itself.
         span = geometry.span(Level.PTE) // geometry.page
         own = written.spans(origin, span).count
-        part.touch |= {"table_allocate": own, "pte_copy": own * pages / max(1, levels[Level.PTE])}
-        kept = own / max(1, levels[Level.PTE])
+        part.touch |= {"table_allocate": own, "pte_copy": own * pages / larger(1, levels[Level.PTE])}
+        kept = own / larger(1, levels[Level.PTE])
         part.protect = {name: count * kept for name, count in part.protect.items()}
         part.unmap = {name: count * kept for name, count in part.unmap.items()}
-        part.present *= kept
+        part.present = part.present * kept
     return part

@@ -2,7 +2,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mshare_bench.domain.pages import BLOCK, EMPTY, PageSet, Run, dense, sample, strided, union_intervals
+from mshare_bench.domain.pages import BLOCK, EMPTY, PageSet, Run, dense, floor_sum, sample, strided, union_intervals
 
 
 @st.composite
@@ -83,3 +83,43 @@ def test_a_stretch_that_the_sample_leaves_out_has_no_span():
     other = 0 if taken else 1
     assert run.clip(other, other + 1).intervals(0, 1).shape == (0, 2)
     assert run.clip(int(taken), int(taken) + 1).intervals(0, 1).tolist() == [[taken, taken]]
+
+
+@given(st.integers(0, 60), st.integers(1, 40), st.integers(0, 99), st.integers(0, 99))
+def test_floor_sum_is_the_sum_term_by_term(count, span, stride, offset):
+    assert floor_sum(count, span, stride, offset) == sum((offset + stride * at) // span for at in range(count))
+
+
+def test_floor_sum_of_many_numbers_is_that_of_each_and_of_large_ones_is_exact():
+    numbers = np.random.default_rng(1).integers(1, 1 << 18, (4, 200))
+    found = floor_sum(*numbers)
+    assert found.tolist() == [floor_sum(*map(int, one)) for one in numbers.T]
+    assert floor_sum(10**9, 512, 10**9, 7) == sum_of_multiples(10**9, 512, 10**9, 7)
+
+
+def sum_of_multiples(count, span, stride, offset):
+    """As above for a stride whose remainders come round every `span` terms."""
+    period = [offset + stride * at for at in range(span)]
+    whole, rest = divmod(count, span)
+    rounds = sum(one // span for one in period) * whole + stride * span * (whole * (whole - 1) // 2)
+    return rounds + sum(one // span for one in period[:rest]) + rest * whole * stride
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 5), st.sampled_from([1, 1, 3, 20]), st.integers(1, 9)), min_size=1, max_size=4),
+    st.integers(0, 99),
+    st.sampled_from([1, 8, 16]),
+    st.integers(1, 70),
+    st.integers(1, 30),
+)
+def test_copies_are_counted_without_listing_them(parts, origin, span, stride, copies):
+    first, runs = 0, []
+    for gap, step, count in parts:
+        runs += strided(first + gap, step, count).runs
+        first += gap + step * count
+    pages = PageSet(tuple(runs))
+    each = [pages.shift(stride * at).spans(origin, span).count for at in range(copies)]
+    assert pages.copies_spans(origin, span, stride, copies) == sum(each)
+    drawn = sample(3, 50, 20, 7)
+    each = [drawn.shift(stride * at).spans(origin, span).count for at in range(copies)]
+    assert drawn.copies_spans(origin, span, stride, copies) == sum(each)
