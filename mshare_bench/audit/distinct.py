@@ -87,8 +87,10 @@ class DistinctRows:
         if not self._parts:
             return tuple(np.empty(0, np.int64) for _ in range(self._width))
         columns = [np.concatenate(column) for column in zip(*self._parts, strict=True)]
+        kept = np.array_equal(same[columns[0]], columns[0])
         columns[0] = same[columns[0]]
-        return tuple(distinct(columns))
+        # One batch, and no object turned out to be another: they are distinct already.
+        return tuple(columns if kept and len(self._parts) == 1 else distinct(columns))
 
     def counts(self, same: _Ints) -> _Ints:
         """Count distinct rows by object; shape (len(same),)."""

@@ -18,7 +18,7 @@ from mshare_bench.audit.address_spaces import Selection, select
 from mshare_bench.audit.frames import frames_unavailable, shared_tables
 from mshare_bench.audit.objects import PRIVATE
 from mshare_bench.audit.result import Audit, AuditedProcess, CgroupShare, Cost
-from mshare_bench.audit.savings import duplicated_fractions, private_memory, shared_objects
+from mshare_bench.audit.savings import Savings, private_memory
 from mshare_bench.audit.session import Session
 from mshare_bench.domain.geometry import Geometry, geometry
 from mshare_bench.errors import CapabilityError, ConfigError
@@ -72,10 +72,11 @@ def audit_host(
     same = session.frames.same()
     session.tally.grow()
     kernel_shared, measured = shared_tables(session.tally.slots(), len(session.objects), shape.page)
-    processes = _processes(session, duplicated_fractions(session.tally, same, kernel_shared))
+    savings = Savings(session.tally, same, kernel_shared)
+    processes = _processes(session, savings.duplicated_fractions())
     own = status_bytes(os.getpid(), ("VmPTE",))
     return Audit(
-        objects=shared_objects(session.tally, same, kernel_shared, measured),
+        objects=savings.objects(measured),
         private=private_memory(session.tally),
         processes=processes,
         cgroups=_cgroups(processes),

@@ -4,10 +4,11 @@ Processes that were forked from one parent have the same text in this file, and 
 the same lines but for the addresses: layouts and line ends that were seen before are not taken apart again.
 """
 
-import re
 from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,16 +24,19 @@ NO_TABLES = 3
 # From this many tables on, a mapping is looked at by itself instead of together with its neighbours.
 _LARGE = 16
 _KEPT = 128
+_KEPT_LINES = 1 << 14
 _VVAR, _VDSO = 1, 2
 
-# What the end of a line says: object, offset, leaf level, protection, special mapping.
-_COLUMNS = 5
-_LINE = re.compile(rb"([0-9a-f]+)-([0-9a-f]+) (.*)\n")
+# Columns of what the end of a line says.
+_NUMBER, _OFFSET, _LEAF, _PROTECTION, _SPECIAL = range(5)
+
+_Ints = NDArray[np.int64]
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
+class Part(NamedTuple):
     """A stretch of address space that is scanned in one go: one large mapping, or small neighbours.
+
+    A tuple, since some are made for each process.
 
     Attributes
     ----------
@@ -53,44 +57,82 @@ class Part:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Layout:
-    """All mappings of an address space, ascending. Arrays have shape (mappings,).
+    """All mappings of an address space, ascending.
 
     Attributes
     ----------
-    start, end, offset
-        Addresses, and offset in the object; bytes.
-    number
-        Object, as `Objects` numbers them.
-    leaf
-        Lowest level that has entries: 0 for base pages, 1 and 2 for hugetlb pages of 2 MiB and 1 GiB, `NO_TABLES`.
-    deposits
-        Whether a transparent huge page there has a PTE table deposited with it (anonymous memory).
-    protection
-        Read 1, write 2, execute 4, shared 8.
-    hidden
-        Whether the kernel leaves the mapping out of pagemap (``[vvar]``); devices may be as well.
-    vdso
-        Whether it is the code that reads what ``[vvar]`` holds.
+    bounds
+        First address of each mapping and the one after its last; bytes.
+    columns
+        What each is, as the properties below tell it. Shape (mappings, 5).
     numbers
         The objects, private memory left out.
     parts
         How to scan it.
-    wide
-        Whether it reaches beyond 47 bits of address.
     """
 
-    start: NDArray[np.int64]
-    end: NDArray[np.int64]
-    offset: NDArray[np.int64]
-    number: NDArray[np.int64]
-    leaf: NDArray[np.int64]
-    deposits: NDArray[np.bool_]
-    protection: NDArray[np.int64]
-    hidden: NDArray[np.bool_]
-    vdso: NDArray[np.bool_]
+    bounds: Sequence[tuple[int, int]]
+    columns: _Ints
     numbers: frozenset[int]
     parts: tuple[Part, ...]
-    wide: bool
+
+    @property
+    def edges(self) -> _Ints:
+        """`bounds` as an array of shape (mappings, 2). Made anew: most layouts are scanned, then counted many at a time."""
+        return np.array(self.bounds, np.int64).reshape(-1, 2)
+
+    @property
+    def start(self) -> _Ints:
+        """First address of each mapping; shape (mappings,), as all that follow."""
+        return self.edges[:, 0]
+
+    @property
+    def end(self) -> _Ints:
+        """The address after each mapping."""
+        return self.edges[:, 1]
+
+    @property
+    def offset(self) -> _Ints:
+        """Offset in the object, bytes."""
+        return self.columns[:, _OFFSET]
+
+    @property
+    def number(self) -> _Ints:
+        """Object, as `Objects` numbers them."""
+        return self.columns[:, _NUMBER]
+
+    @property
+    def leaf(self) -> _Ints:
+        """Lowest level that has entries: 0 for base pages, 1 and 2 for hugetlb pages of 2 MiB and 1 GiB, `NO_TABLES`."""
+        return self.columns[:, _LEAF]
+
+    @property
+    def deposits(self) -> NDArray[np.bool_]:
+        """Whether a transparent huge page there has a PTE table deposited with it (anonymous memory)."""
+        which: NDArray[np.bool_] = self.number == PRIVATE
+        return which
+
+    @property
+    def protection(self) -> _Ints:
+        """Read 1, write 2, execute 4, shared 8."""
+        return self.columns[:, _PROTECTION]
+
+    @property
+    def hidden(self) -> NDArray[np.bool_]:
+        """Whether the kernel leaves the mapping out of pagemap (``[vvar]``); devices may be as well."""
+        which: NDArray[np.bool_] = self.columns[:, _SPECIAL] == _VVAR
+        return which
+
+    @property
+    def vdso(self) -> NDArray[np.bool_]:
+        """Whether it is the code that reads what ``[vvar]`` holds."""
+        which: NDArray[np.bool_] = self.columns[:, _SPECIAL] == _VDSO
+        return which
+
+    @property
+    def wide(self) -> bool:
+        """Whether it reaches beyond 47 bits of address."""
+        return len(self.bounds) > 0 and self.bounds[-1][1] > 1 << 47
 
 
 class Layouts:
@@ -99,10 +141,11 @@ class Layouts:
     def __init__(self, objects: Objects, geometry: Geometry) -> None:
         self._objects = objects
         self._spans = geometry.spans
-        # By IPC namespace: rows of `_table` by the end of a line.
+        # By IPC namespace: bounds and row by line, and the row by the end of a line.
+        self._lines: dict[int, dict[bytes, tuple[tuple[int, int], int]]] = {}
         self._tails: dict[int, dict[bytes, int]] = {}
         self._rows: list[tuple[int, ...]] = []
-        self._table = np.empty((0, _COLUMNS), np.int64)
+        self._shapes: dict[tuple[int, ...], tuple[_Ints, frozenset[int]]] = {}
         self._kept: OrderedDict[tuple[bytes, int], Layout] = OrderedDict()
 
     def layout(self, text: bytes, pid: int) -> Layout:
@@ -120,37 +163,43 @@ class Layouts:
         return layout
 
     def _parse(self, text: bytes, namespace: int, pid: int) -> Layout:
+        lines = self._lines.setdefault(namespace, {})
+        if len(lines) > _KEPT_LINES:
+            lines.clear()
+        bounds, rows = [], []
+        for line in text.split(b"\n"):
+            one = lines.get(line)
+            if one is None:
+                if not line:
+                    continue
+                one = lines[line] = self._line(line, namespace, pid)
+            bounds.append(one[0])
+            rows.append(one[1])
+        if bounds and bounds[-1][1] >> 63:  # [vsyscall]: in the kernel's half
+            del bounds[-1], rows[-1]
+        columns, numbers = self._shape(tuple(rows))
+        return Layout(bounds, columns, numbers, self._plan(bounds, rows))
+
+    def _shape(self, rows: tuple[int, ...]) -> tuple[_Ints, frozenset[int]]:
+        """Columns and objects of mappings that differ in nothing but their addresses."""
+        shape = self._shapes.get(rows)
+        if shape is None:
+            if len(self._shapes) > _KEPT:
+                self._shapes.clear()
+            columns = np.array([self._rows[row] for row in rows], np.int64).reshape(-1, 5)
+            shape = columns, frozenset(columns[:, _NUMBER].tolist()) - {PRIVATE}
+            self._shapes[rows] = shape
+        return shape
+
+    def _line(self, line: bytes, namespace: int, pid: int) -> tuple[tuple[int, int], int]:
+        bounds, _, tail = line.partition(b" ")
+        low, _, high = bounds.partition(b"-")
         tails = self._tails.setdefault(namespace, {})
-        bounds: list[int] = []
-        rows: list[int] = []
-        for low, high, tail in _LINE.findall(text):
-            row = tails.get(tail)
-            if row is None:
-                row = tails[tail] = len(self._rows)
-                self._rows.append(self._tail(tail, namespace, pid))
-            bounds += int(low, 16), int(high, 16)
-            rows.append(row)
-        if bounds and bounds[-1] >> 63:  # [vsyscall]: in the kernel's half
-            del bounds[-2:], rows[-1:]
-        if len(self._table) < len(self._rows):
-            self._table = np.array(self._rows, np.int64)
-        edges = np.array(bounds, np.int64).reshape(-1, 2)
-        number, offset, leaf, protection, special = self._table[rows].T if rows else np.empty((_COLUMNS, 0), np.int64)
-        start, end = edges[:, 0], edges[:, 1]
-        return Layout(
-            start,
-            end,
-            offset,
-            number,
-            leaf,
-            number == PRIVATE,
-            protection,
-            special == _VVAR,
-            special == _VDSO,
-            frozenset(number.tolist()) - {PRIVATE},
-            self._plan(start, end, number, offset),
-            bool(bounds) and bounds[-1] > 1 << 47,
-        )
+        row = tails.get(tail)
+        if row is None:
+            row = tails[tail] = len(self._rows)
+            self._rows.append(self._tail(tail, namespace, pid))
+        return (int(low, 16), int(high, 16)), row
 
     def _tail(self, tail: bytes, namespace: int, pid: int) -> tuple[int, ...]:
         # rw-s 00000000 00:01 25                         /memfd:buffers (deleted)
@@ -166,22 +215,23 @@ class Layouts:
         protection = sum(1 << bit for bit, letter in enumerate("rwxs") if permissions[bit] == letter)
         return number, int(offset, 16), leaf, protection, _special(path)
 
-    def _plan(
-        self, start: NDArray[np.int64], end: NDArray[np.int64], number: NDArray[np.int64], offset: NDArray[np.int64]
-    ) -> tuple[Part, ...]:
+    def _plan(self, bounds: Sequence[tuple[int, int]], rows: Sequence[int]) -> tuple[Part, ...]:
         span = self._spans[0]
+        large = _LARGE * span
         parts: list[Part] = []
         after = 0
-        for at in np.flatnonzero(end - start >= _LARGE * span).tolist():
+        for at, (first, last) in enumerate(bounds):
+            if last - first < large:
+                continue
             if at > after:
-                parts.append(Part(int(start[after]), int(end[at - 1]), None, 0))
-            first, last, who, where = int(start[at]), int(end[at]), int(number[at]), int(offset[at])
+                parts.append(Part(bounds[after][0], bounds[at - 1][1], None, 0))
+            who, where = self._rows[rows[at]][:2]
             place = first if who == PRIVATE else first % span
             phase = 0 if who == PRIVATE else (first - where) % span
             parts.append(Part(first, last, (who, where, last - first, place), phase))
             after = at + 1
-        if after < len(start):
-            parts.append(Part(int(start[after]), int(end[-1]), None, 0))
+        if after < len(bounds):
+            parts.append(Part(bounds[after][0], bounds[-1][1], None, 0))
         return tuple(parts)
 
 

@@ -154,19 +154,15 @@ def cut(read: Sequence[tuple[Layout, Population]], geometry: Geometry) -> Pieces
 
 
 def _mapped(read: Sequence[tuple[Layout, Population]], bases: Sequence[int]) -> Mapped:
-    layouts = [layout for layout, _ in read]
-    counts = [len(layout.start) for layout in layouts]
+    counts = [len(layout.bounds) for layout, _ in read]
+    bounds = [one for layout, _ in read for one in layout.bounds]
+    all_ = Layout(bounds, np.concatenate([layout.columns for layout, _ in read]), frozenset(), ())
     move = np.repeat(np.array(bases, np.int64), counts)
-    return Mapped(
-        np.concatenate([layout.start for layout in layouts]) + move,
-        np.concatenate([layout.end for layout in layouts]) + move,
-        np.concatenate([layout.offset for layout in layouts]),
-        np.concatenate([layout.number for layout in layouts]),
-        np.concatenate([layout.leaf for layout in layouts]),
-        np.concatenate([layout.deposits for layout in layouts]),
-        np.concatenate([layout.protection for layout in layouts]),
-        np.repeat(np.arange(len(layouts)), counts),
-    )
+    edges = all_.edges
+    columns = (all_.offset, all_.number, all_.leaf, all_.protection)
+    offset, number, leaf, protection = (np.ascontiguousarray(one) for one in columns)
+    space = np.repeat(np.arange(len(read)), counts)
+    return Mapped(edges[:, 0] + move, edges[:, 1] + move, offset, number, leaf, number == PRIVATE, protection, space)
 
 
 def _cut_points(start: _Ints, end: _Ints, mapped: Mapped, span: int) -> _Ints:

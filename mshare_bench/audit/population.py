@@ -11,7 +11,7 @@ Reading every entry of every table is what makes ``smaps`` slow: 4 KiB of cold m
   is the count that proves the rest. A mapping can't have more tables than all, and with fewer ``VmPTE`` would be less.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -40,7 +40,9 @@ _MISSES = 4
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Population:
-    """Populated ranges of one address space, ascending and disjoint; a dense range may be cut to one page for each table.
+    """Populated ranges of one address space, ascending and disjoint, true as to which tables they lie in.
+
+    A dense range may be cut to one page for each table, and pages in every table of a mapping may be one range.
 
     Attributes
     ----------
@@ -130,40 +132,50 @@ class Reader:
         thorough
             Look at everything; no guesses from other processes, and learn from this one anew.
         """
-        buffer = self._buffer
-        proven = {} if thorough else self._proven(pid, layout.parts)
+        buffer, known = self._buffer, self._known
+        proven = () if thorough else self._proven(pid, layout.parts)
         guessed = False
         begin = buffer.used
         # The file has 8 bytes for each page of a gap as well, the ioctl passes over gaps.
         for part in layout.parts if pagemap.tells_huge else _without_gaps(layout):
-            pages = proven.get(part.start)
-            if pages is not None and part.key is not None:
-                buffer.append(pages, pages + self._page)
-                guessed = guessed or not self._known[part.key].complete
+            start, end, key, _ = part
+            if key is None:
+                while start < end:
+                    start = pagemap.scan(start, end)
+                continue
+            if start in proven:
+                one = known[key]
+                if one.complete:
+                    buffer.put(start, end)  # a page in every table that it can have: which one makes no difference
+                else:
+                    pages = start + one.pages
+                    buffer.append(pages, pages + self._page)
+                    guessed = True
                 continue
             before = buffer.used
             self._scan_part(pagemap, part)
-            if part.key is not None and (thorough or part.key not in self._known):
+            if thorough or key not in known:
                 self._learn(part, buffer.rows[before : buffer.used])
         population = Population(buffer.rows[begin : buffer.used], guessed)
         if thorough and not pagemap.tells_huge:
             return self._mark_huge(pagemap, pid, layout, population)
         return population
 
-    def _proven(self, pid: int, parts: Sequence[Part]) -> dict[int, _Addresses]:
-        """Pages of large mappings, by the mapping's start, that are as another process has them."""
+    def _proven(self, pid: int, parts: Sequence[Part]) -> Collection[int]:
+        """Starts of large mappings whose pages are as another process has them, as far as was asked."""
         known = [(part, self._known[part.key]) for part in parts if part.key is not None and part.key in self._known]
         if not known:
-            return {}
+            return ()
         asked = [part.start + one.asked for part, one in known]
         there = resident(pid, asked[0] if len(asked) == 1 else np.concatenate(asked))
         if there is None:
-            return {}
-        proven: dict[int, _Addresses] = {}
-        at = 0
+            return ()
+        if there.all():
+            return [part.start for part, _ in known]
+        proven, at = [], 0
         for part, one in known:
             if there[at : at + len(one.asked)].all():
-                proven[part.start] = part.start + one.pages
+                proven.append(part.start)
             else:
                 self._forget(part)
             at += len(one.asked)
@@ -190,8 +202,9 @@ class Reader:
         self._known[part.key] = _Known(pages, pages[some] if complete else pages, complete)
 
     def _scan_part(self, pagemap: Pagemap, part: Part) -> None:
+        """Find what is populated in a large mapping: a sample first, then all of it or a page for each table."""
         buffer = self._buffer
-        at, limit = part.start, 0 if part.key is None else _SAMPLE
+        at, limit = part.start, _SAMPLE
         while at < part.end:
             before = buffer.used
             at = pagemap.scan(at, part.end, limit)

@@ -21,38 +21,13 @@ from mshare_bench.audit.result import SharedObject
 from mshare_bench.audit.tally import Tally
 from mshare_bench.domain.units import format_size
 
-__all__ = ["duplicated_fractions", "private_memory", "shared_objects"]
+__all__ = ["Savings", "private_memory"]
 
 _Ints = NDArray[np.int64]
 
 _MSHARE = (Kind.MEMFD, Kind.SYSV, Kind.ANONYMOUS, Kind.TMPFS, Kind.FILE, Kind.HUGETLB)
 _FLAG = (Kind.MEMFD, Kind.TMPFS, Kind.FILE)
 _HUGE = (Kind.MEMFD, Kind.SYSV, Kind.ANONYMOUS, Kind.TMPFS)
-
-
-def shared_objects(
-    tally: Tally, same: _Ints, kernel_shared: _Ints, measured: NDArray[np.bool_]
-) -> tuple[SharedObject, ...]:
-    """Work the sums out, most duplicated bytes first.
-
-    Parameters
-    ----------
-    tally
-        The sums.
-    same
-        For each object the number of the one that stands for it; shape (objects,).
-    kernel_shared
-        PMD tables that are counted to several processes but are there once; shape (objects,).
-    measured
-        Whether that was measured, not deduced; shape (objects,).
-    """
-    sums = _Sums(tally, same, kernel_shared)
-    rows = [
-        sums.row(number, bool(measured[number]))
-        for number in range(len(same))
-        if number != PRIVATE and same[number] == number and sums.mappers[number]
-    ]
-    return tuple(sorted(rows, key=lambda row: (-(row.duplicated_bytes or 0), -row.table_bytes, row.object)))
 
 
 def private_memory(tally: Tally) -> SharedObject:
@@ -69,21 +44,23 @@ def private_memory(tally: Tally) -> SharedObject:
     )
 
 
-def duplicated_fractions(tally: Tally, same: _Ints, kernel_shared: _Ints) -> NDArray[np.float64]:
-    """Share of each object's tables that is there more than once; shape (objects,), 0 for private memory."""
-    sums = _Sums(tally, same, kernel_shared)
-    fractions = sums.duplicated / np.maximum(sums.tables.sum(axis=0), 1)
-    fractions[PRIVATE] = 0
-    of_each: NDArray[np.float64] = fractions[same]
-    return of_each
+class Savings:
+    """What was added up, by object, after objects that are one were united.
 
-
-class _Sums:
-    """Sums by object after objects that are one were united; arrays of shape (levels, objects) or (objects,)."""
+    Parameters
+    ----------
+    tally
+        The sums.
+    same
+        For each object the number of the one that stands for it; shape (objects,).
+    kernel_shared
+        PMD tables that are counted to several processes but are there once; shape (objects,).
+    """
 
     def __init__(self, tally: Tally, same: _Ints, kernel_shared: _Ints) -> None:
-        self.tally = tally
+        self.tally, self._same = tally, same
         self.page = tally.geometry.page
+        # Arrays of shape (levels, objects) or (objects,).
         size = len(same)
 
         def united(values: _Ints) -> _Ints:
@@ -108,7 +85,29 @@ class _Sums:
         # What the kernel shares is not there twice, but its single copy may be less than `once` says: never below 0.
         self.duplicated = np.maximum(0, self.tables.sum(axis=0) - self.once.sum(axis=0) - self.kernel_shared)
 
-    def row(self, number: int, measured: bool) -> SharedObject:
+    def objects(self, measured: NDArray[np.bool_]) -> tuple[SharedObject, ...]:
+        """Work the objects out, most duplicated bytes first.
+
+        Parameters
+        ----------
+        measured
+            Whether the tables that the kernel shares were measured, not deduced; shape (objects,).
+        """
+        rows = [
+            self._row(number, bool(measured[number]))
+            for number, one in enumerate(self._same.tolist())
+            if number != PRIVATE and one == number and self.mappers[number]
+        ]
+        return tuple(sorted(rows, key=lambda row: (-(row.duplicated_bytes or 0), -row.table_bytes, row.object)))
+
+    def duplicated_fractions(self) -> NDArray[np.float64]:
+        """Share of each object's tables that is there more than once; shape (objects,), 0 for private memory."""
+        fractions = self.duplicated / np.maximum(self.tables.sum(axis=0), 1)
+        fractions[PRIVATE] = 0
+        of_each: NDArray[np.float64] = fractions[self._same]
+        return of_each
+
+    def _row(self, number: int, measured: bool) -> SharedObject:
         identity, page = self.tally.objects[number], self.page
         shared, mappers = identity.shared, int(self.mappers[number])
         kernel_shared = int(self.kernel_shared[number])

@@ -26,8 +26,8 @@ from mshare_bench.real.counters.procfs import read_file
 __all__ = ["Session", "Space"]
 
 _ATTEMPTS = 3
-# Ranges of a batch; bounds the memory that cutting takes.
-_RANGES = 1 << 20
+# Pieces of a batch; bounds the memory that cutting takes.
+_PIECES = 1 << 20
 
 
 @dataclass(slots=True, eq=False)
@@ -91,18 +91,19 @@ class Session:
     def read(self, candidates: Iterable[Candidate]) -> None:
         """Read all of them; `spaces` and `unread` have the outcome, `tally` the sums."""
         batch: list[Space] = []
-        limit, ranges = largest_batch(wide=False), 0
+        limit, pieces = largest_batch(wide=False), 0
         for candidate in candidates:
             space = self._space([candidate])
             if space is None or space.layout is None or space.population is None:
                 continue
             own = largest_batch(wide=space.layout.wide)
-            if batch and (len(batch) >= min(limit, own) or ranges > _RANGES):
+            if batch and (len(batch) >= min(limit, own) or pieces > _PIECES):
                 self._count(batch)
-                batch, limit, ranges = [], largest_batch(wide=False), 0
+                batch, limit, pieces = [], largest_batch(wide=False), 0
             batch.append(space)
             limit = min(limit, own)
-            ranges += len(space.population.rows)
+            # What it will be cut into: at least a piece for each table.
+            pieces += max(len(space.population.rows), space.vmpte_bytes // self.geometry.page)
         if batch:
             self._count(batch)
 

@@ -118,6 +118,7 @@ class Tally:
             self.exclusive[index] += _sum(owners, counted * level.exclusive, size)
             usage.append(mapped.space[pieces.mapping[level.owner]] * size + owners)
             self._add_layouts(pieces, index, level, number, weights)
+        self._add_needed(pieces, number, weights)
         self._add_mappings(pieces, weight)
         self._add_whole(pieces, number, weights)
         self._add_slots(pieces, number, weights, label)
@@ -152,16 +153,28 @@ class Tally:
     def _add_layouts(self, pieces: Pieces, index: int, level: Level, number: _Ints, weights: _Ints) -> None:
         span = self.geometry.spans[index]
         mapped = pieces.mapped
-        taken = (weights[level.owner] > 0) & (number[level.owner] != PRIVATE)
+        counts = (weights > 0) & (number != PRIVATE)
+        taken = counts[level.owner]
         owner = level.owner[taken]
         mapping = pieces.mapping[owner]
         place = level.start[taken] - mapped.start[mapping] + mapped.offset[mapping]
         self.placed[index].add(number[owner], place // self.geometry.page)
-        shown = level.piece[(weights[level.piece] > 0) & (number[level.piece] != PRIVATE)]
-        self.needed[index].add(number[shown], pieces.position[shown] // span)
-        own = level.piece[number[level.piece] == number[level.owner][level.table]]
-        own = own[(weights[own] > 0) & (number[own] != PRIVATE)]
-        self.laid_out[index].add(number[own], pieces.position[own] // span)
+        own = level.piece[(number[level.piece] == number[level.owner][level.table]) & counts[level.piece]]
+        self.laid_out[index].add(*_first_of_runs(number[own], pieces.position[own] // span))
+
+    def _add_needed(self, pieces: Pieces, number: _Ints, weights: _Ints) -> None:
+        # What a level needs follows from what the one below needs, which is much less than the pieces.
+        counts = (weights > 0) & (number != PRIVATE)
+        below = [np.empty(0, np.int64), np.empty(0, np.int64)]
+        known = np.zeros(len(counts), np.bool_)
+        for index, (level, span) in enumerate(zip(pieces.levels, self.geometry.spans, strict=True)):
+            new = counts & ~known
+            known[level.piece] = True
+            shown = np.flatnonzero(new & known)
+            who = np.concatenate([below[0], number[shown]])
+            below = distinct((who, np.concatenate([below[1] // span, pieces.position[shown] // span])))
+            self.needed[index].add(*below)
+            below[1] = below[1] * span
 
     def _add_mappings(self, pieces: Pieces, weight: _Ints) -> None:
         mapped, size = pieces.mapped, len(self.objects)
@@ -218,6 +231,15 @@ class Tally:
         self._slots.append(
             SharedSlots(number[owner], place, mapped.protection[mapping], weights[owner], label[space], address)
         )
+
+
+def _first_of_runs(*columns: _Ints) -> list[_Ints]:
+    """Rows that are not like the one before them: most of what is double, for little."""
+    first = np.zeros(len(columns[0]), np.bool_)
+    first[:1] = True
+    for column in columns:
+        first[1:] |= column[1:] != column[:-1]
+    return [column[first] for column in columns]
 
 
 def _sum(index: _Ints, weights: _Ints, size: int) -> _Ints:

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mshare_bench.audit.objects import PRIVATE, Kind
-from mshare_bench.audit.savings import duplicated_fractions, private_memory, shared_objects
+from mshare_bench.audit.savings import Savings, private_memory
 from tests.audit.test_pieces import address_spaces
 from tests.audit.test_tally import tallied
 from tests.audit.toys import PAGE, Mapping
@@ -19,7 +19,7 @@ def rows(spaces, weights=None, kinds=(Kind.MEMFD,), same=None, kernel_shared=Non
     size = len(kinds) + 1
     same = np.arange(size) if same is None else np.array(same)
     shared = np.zeros(size, np.int64) if kernel_shared is None else np.array(kernel_shared)
-    return {one.object: one for one in shared_objects(tally, same, shared, np.ones(size, np.bool_))}
+    return {one.object: one for one in Savings(tally, same, shared).objects(np.ones(size, np.bool_))}
 
 
 def tables(value):
@@ -137,7 +137,7 @@ def test_bounds_that_always_hold(spaces, weight):
     tally, _ = tallied(spaces, [weight] * len(spaces), kinds=kinds)
     same, none = np.arange(4), np.zeros(4, np.int64)
     private = private_memory(tally)
-    objects = shared_objects(tally, same, none, np.ones(4, np.bool_))
+    objects = Savings(tally, same, none).objects(np.ones(4, np.bool_))
     total = sum(one.table_bytes for one in objects) + private.table_bytes
     assert total == int(tally.tables.sum()) * PAGE
     for one in objects:
@@ -148,7 +148,7 @@ def test_bounds_that_always_hold(spaces, weight):
         assert (one.saved_flag_bytes or 0) <= (one.saved_flag_aligned_bytes or 0)
         if one.mappers == 1:
             assert one.duplicated_bytes == 0
-    fractions = duplicated_fractions(tally, same, none)
+    fractions = Savings(tally, same, none).duplicated_fractions()
     assert fractions[PRIVATE] == 0
     assert ((fractions >= 0) & (fractions <= 1)).all()
     double = float((fractions * tally.tables.sum(axis=0)).sum()) * PAGE

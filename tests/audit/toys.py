@@ -33,25 +33,13 @@ class Mapping:
 
 def layout_of(mappings):
     """Layout of those mappings; `parts` is left empty."""
-    column = {
-        name: np.array([getattr(one, name) for one in mappings], np.int64)
-        for name in ("start", "length", "number", "offset", "leaf", "protection")
-    }
-    start = column["start"] * PAGE
-    return Layout(
-        start,
-        start + column["length"] * PAGE,
-        column["offset"] * PAGE,
-        column["number"],
-        column["leaf"],
-        column["number"] == PRIVATE,
-        column["protection"],
-        np.zeros(len(mappings), np.bool_),
-        np.zeros(len(mappings), np.bool_),
-        frozenset(column["number"].tolist()) - {PRIVATE},
-        (),
-        False,
+    names = ("start", "length", "number", "offset", "leaf", "protection")
+    start, length, number, offset, leaf, protection = (
+        np.array([getattr(one, name) for one in mappings], np.int64) for name in names
     )
+    bounds = list(zip((start * PAGE).tolist(), ((start + length) * PAGE).tolist(), strict=True))
+    columns = np.stack([number, offset * PAGE, leaf, protection, np.zeros_like(number)], axis=1)
+    return Layout(bounds, columns, frozenset(number.tolist()) - {PRIVATE}, ())
 
 
 def population_of(mappings):

@@ -79,7 +79,7 @@ class ScanBuffer:
         How many. Set it back to drop the last ones.
     """
 
-    __slots__ = ("argument", "fields", "rows", "used", "words")
+    __slots__ = ("_base", "argument", "fields", "rows", "used", "words")
 
     def __init__(self, ranges: int = 1 << 14) -> None:
         self.used = 0
@@ -94,6 +94,13 @@ class ScanBuffer:
             rows[: self.used] = self.rows[: self.used]
             self._take(rows)
 
+    def put(self, start: int, end: int) -> None:
+        """Append one range of base pages."""
+        self.reserve(1)
+        at = 3 * self.used
+        self.words[at], self.words[at + 1], self.words[at + 2] = start, end, 0
+        self.used += 1
+
     def append(self, start: _Addresses, end: _Addresses) -> None:
         """Append ranges of base pages."""
         count = len(start)
@@ -105,12 +112,12 @@ class ScanBuffer:
     def _take(self, rows: NDArray[np.int64]) -> None:
         self.rows = rows
         self.words = rows.reshape(-1).data
+        self._base: int = rows.__array_interface__["data"][0]
 
     @property
     def next_address(self) -> int:
         """Where in memory the next row goes."""
-        address: int = self.rows.__array_interface__["data"][0]
-        return address + self.used * _ROW
+        return self._base + self.used * _ROW
 
 
 class Pagemap:

@@ -36,9 +36,8 @@ __all__ = ["compare_mm", "kcmp_unavailable", "representatives", "same_mm", "stat
 _KCMP_VM = 1
 # From the kernel's syscall tables: x86-64 has its own, later architectures share asm-generic.
 _KCMP_SYSCALL = {"x86_64": 312, "aarch64": 272, "riscv64": 272, "ppc64le": 354, "s390x": 343}.get(platform.machine())
+# No argument types: all are C ints, what ctypes takes integers for anyway, and converting by type takes longer than the call.
 _SYSCALL = ctypes.CDLL(None, use_errno=True).syscall
-_SYSCALL.argtypes = (ctypes.c_long,) * 6
-_SYSCALL.restype = ctypes.c_long
 
 
 def status_bytes(pid: int, fields: Sequence[str]) -> tuple[int | None, ...] | None:
