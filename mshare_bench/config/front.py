@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 
 from mshare_bench.config.composer import CONFIG_MODULE, Composer
 from mshare_bench.config.overrides import for_hydra, parse_overrides, with_default_experiment
+from mshare_bench.config.words import BASH, completions, help_text
 from mshare_bench.errors import ConfigError, MshareBenchError
 
 __all__ = ["Invocation", "complete", "invoke"]
@@ -37,7 +38,7 @@ class Invocation:
 
 
 def invoke(arguments: Sequence[str], program: str) -> Invocation | None:
-    """Let Hydra read the arguments; None where it has answered by itself (`--help`, `--cfg job`, `--info`).
+    """Let Hydra read the arguments; None where they are answered by that (`--help`, `--cfg job`, `--info`).
 
     Parameters
     ----------
@@ -51,6 +52,9 @@ def invoke(arguments: Sequence[str], program: str) -> Invocation | None:
     ConfigError
         For flags and overrides that Hydra does not take.
     """
+    if arguments and set(arguments) <= {"--help", "-h"}:
+        print(help_text(program), end="")
+        return None
     from hydra._internal.utils import _run_hydra, get_args_parser
 
     from mshare_bench.config.sweeper import PlanSweeper, register_plugins
@@ -91,23 +95,20 @@ def invoke(arguments: Sequence[str], program: str) -> Invocation | None:
 
 
 def complete(arguments: Sequence[str], verbs: Sequence[str]) -> None:
-    """Answer `-sc install=bash`, `uninstall=bash` and `query=bash`: verbs first, then what Hydra completes.
+    """Answer `-sc install=bash`, `uninstall=bash` and `query=bash`; other shells are Hydra's.
 
     Raises
     ------
     ConfigError
         For a shell that Hydra does not know.
     """
-    line = os.environ.get("COMP_LINE", "")
-    words = line.split()
-    asked = any(one.startswith("query=") for one in arguments)
-    if asked and (len(words) < 2 or (len(words) == 2 and not line.endswith(" "))):
-        print(" ".join(verb for verb in verbs if verb.startswith(words[1] if len(words) == 2 else "")))
+    if list(arguments) == ["query=bash"]:
+        for word in completions(os.environ.get("COMP_LINE", ""), verbs):
+            print(word)
         return
-    if asked and words[1] not in ("run", "plan"):
+    if list(arguments) in (["install=bash"], ["uninstall=bash"]):
+        print(BASH if arguments[0] == "install=bash" else "complete -r mshare-bench")
         return
-    if asked:  # Hydra strips the program from the line and knows no verbs
-        os.environ["COMP_LINE"] = line.replace(f"{words[0]} {words[1]}", words[0], 1)
     from hydra._internal.utils import _run_hydra, get_args_parser
 
     from mshare_bench.config.sweeper import register_plugins

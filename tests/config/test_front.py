@@ -32,11 +32,13 @@ def test_an_axis_without_multirun_shows_the_form() -> None:
         invoke(["processes=1,2", "mechanism=shmem"], "p")
 
 
-def test_help_and_cfg_are_hydras(capsys: pytest.CaptureFixture[str]) -> None:
+def test_flags_are_answered(capsys: pytest.CaptureFixture[str]) -> None:
     assert invoke(["--cfg", "job"], "p") is None
     assert "name: headline" in capsys.readouterr().out
     assert invoke(["--help"], "p") is None
-    assert "mshare-bench run" in capsys.readouterr().out
+    assert "p is powered by Hydra" in capsys.readouterr().out
+    assert invoke(["--help", "mechanism=mshare"], "p") is None
+    assert "interface: msharefs" in capsys.readouterr().out
     assert invoke(["--info", "searchpath"], "p") is None
     assert "mshare_bench.conf" in capsys.readouterr().out
 
