@@ -12,10 +12,17 @@ from mshare_bench.domain.workload import Cohort, ProcessGroup, Region, WorkloadR
 from mshare_bench.errors import ConfigError
 from mshare_bench.workloads.registry import workload
 
-__all__ = ["REDIS_CLUSTER"]
+__all__ = ["REDIS_CLUSTER", "servers_and_snapshots"]
 
 
-def _groups(request: WorkloadRequest) -> tuple[ProcessGroup, ...]:
+def servers_and_snapshots(request: WorkloadRequest) -> tuple[ProcessGroup, ...]:
+    """Make the two groups: half of the processes servers with a share of the data each, half the children that read all of it.
+
+    Raises
+    ------
+    ConfigError
+        When a share is less than a page.
+    """
     servers = -(-request.processes // 2)
     data = request.regions["data"]
     pages = request.pages("data") // servers
@@ -36,7 +43,7 @@ REDIS_CLUSTER = workload(
         description="Redis servers and their snapshot children: fork and copy-on-write, nothing shared between servers",
         regions=(Region("data", 6 * GIB),),
         main="data",
-        build=_groups,
+        build=servers_and_snapshots,
         processes=12,
         write_fraction=0.3,
         simulated_only="workload=redis_cluster: it needs fork with copy-on-write, which the real engine does not drive yet",

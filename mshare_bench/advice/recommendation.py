@@ -1,10 +1,19 @@
-"""One way to go, and what the ways cost: words that the audit of a host and the report of a run have in common."""
+"""One way to go: its words, its price, and which comes first. The audit of a host and the report of a run have this in common.
 
+Doing nothing comes first where the best way saves too little; otherwise the way that can be had today, if it saves nearly as
+much as the best, else the best. One process in place of many is a rewrite: it comes last, whatever it saves.
+"""
+
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mshare_bench.domain.units import format_size
 
-__all__ = ["Recommendation", "price_of"]
+__all__ = ["Recommendation", "in_order", "price_of", "saved_at_most", "what_to_do"]
+
+# A way that saves at least this share of the most that can be saved, and can be had today, is as good.
+_AS_GOOD = 0.8
+_REWRITE = "one_process"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,3 +78,54 @@ def price_of(action: str, huge_page_bytes: int, reserve_bytes: int = 0) -> str:
             f"files only; one address for all, at a multiple of {size}; a change of protection changes it for all"
         ),
     }[action]
+
+
+def what_to_do(action: str, what: str, *, here: bool = False) -> str:
+    """Say what a way is, as the beginning of a sentence.
+
+    Parameters
+    ----------
+    action
+        As in `Recommendation`, `nothing` left out.
+    what
+        The memory that it is about.
+    here
+        Whether this kernel has mshare.
+
+    Raises
+    ------
+    KeyError
+        When there is no such action.
+    """
+    has = "which this kernel has" if here else "once a kernel has it: no released one does"
+    return {
+        "hugetlb": f"Put {what} in hugetlb pages",
+        "thp": f"Let {what} have transparent huge pages (shmem_enabled=advise and MADV_HUGEPAGE, or huge= of the tmpfs)",
+        "one_process": "Run as threads, or on one address space",
+        "mshare": f"Share the page tables of {what} (mshare), {has}",
+        "mshare_flag": f"Or map {what} with the older MAP_SHARED_PT proposal; no released kernel has it",
+    }[action]
+
+
+def saved_at_most(ways: Sequence[Recommendation]) -> int:
+    """Bytes that the best of the ways saves, one process in place of many left out."""
+    return max((way.saves_bytes or 0 for way in ways if way.action != _REWRITE), default=0)
+
+
+def in_order(ways: Sequence[Recommendation], nothing: Recommendation | None) -> tuple[Recommendation, ...]:
+    """Put the one to follow first, the others by what they save.
+
+    Parameters
+    ----------
+    ways
+        What there is.
+    nothing
+        Doing nothing, where that is best.
+    """
+    ordered = sorted(ways, key=lambda way: (way.action == _REWRITE, -(way.saves_bytes or 0)))
+    if nothing is not None:
+        return (nothing, *ordered)
+    enough = _AS_GOOD * saved_at_most(ways)
+    today = [way for way in ordered if way.available and way.action != _REWRITE and (way.saves_bytes or 0) >= enough]
+    first = (today or ordered)[:1]
+    return (*first, *(way for way in ordered if way not in first))

@@ -1,13 +1,9 @@
-"""What to do about what a run has shown: its mechanisms as ways to go, with the figures of its rows.
-
-Doing nothing comes first where the best way saves less than `SMALL` of the data itself; otherwise the way that can be had today,
-if it saves nearly as much as the best. One process in place of many is a rewrite: it comes last, whatever it saves.
-"""
+"""What to do about what a run has shown: its mechanisms as ways to go, with the figures of its rows."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from mshare_bench.advice.recommendation import Recommendation, price_of
+from mshare_bench.advice.recommendation import Recommendation, in_order, price_of, saved_at_most, what_to_do
 from mshare_bench.domain.units import format_size
 
 __all__ = ["SMALL", "Option", "advise"]
@@ -15,16 +11,8 @@ __all__ = ["SMALL", "Option", "advise"]
 SMALL = 0.01
 """Share of the data below which duplicated tables are not worth a change of anything."""
 
-_AS_GOOD = 0.8
 _HUGE = 2 << 20
 _TODAY = ("hugetlb", "thp", "one_process")
-_WORDS = {
-    "hugetlb": "Put the shared memory in hugetlb pages",
-    "thp": "Let the shared memory have transparent huge pages",
-    "mshare": "Share the page tables themselves (mshare), once a kernel has it: no released one does",
-    "mshare_flag": "Or map it with the older MAP_SHARED_PT proposal; no released kernel has it",
-    "one_process": "Run as threads, or on one address space",
-}
 _ACTIONS = {"hugetlb": "hugetlb", "thp": "thp", "mshare": "mshare", "shared_mm": "one_process"}
 
 
@@ -61,20 +49,13 @@ def advise(options: Sequence[Option], region_bytes: int) -> tuple[Recommendation
     ways = [_way(action, one, region_bytes) for action, one in best.items()]
     if not options:
         return ()
-    most = max((_saved(way) for way in ways if way.action != "one_process"), default=0)
-    ordered = sorted(ways, key=lambda way: (way.action == "one_process", -_saved(way)))
+    most = saved_at_most(ways)
+    nothing = None
     if not most or most < SMALL * region_bytes:
         share = most / region_bytes if region_bytes else 0.0
         text = f"Leave it as it is: no way to share saves more than {format_size(most)} of page tables, {share:.2%} of the data."
-        return (Recommendation("nothing", None, True, text, price_of("nothing", _HUGE)), *ordered)
-    good = [way for way in ordered if way.available and way.action != "one_process" and _saved(way) >= _AS_GOOD * most]
-    worth = [way for way in ordered if way.action != "one_process"]
-    first = (good or worth or ordered)[0]
-    return (first, *(way for way in ordered if way is not first))
-
-
-def _saved(way: Recommendation) -> int:
-    return way.saves_bytes or 0
+        nothing = Recommendation("nothing", None, True, text, price_of("nothing", _HUGE))
+    return in_order(ways, nothing)
 
 
 def _action(one: Option) -> str | None:
@@ -86,6 +67,6 @@ def _action(one: Option) -> str | None:
 def _way(action: str, one: Option, region_bytes: int) -> Recommendation:
     said = "measured" if one.measured else "predicted"
     saves, leaves = format_size(one.saved_bytes), format_size(one.left_bytes)
-    text = f"{_WORDS[action]}: saves {saves} of page tables and leaves {leaves} ({said})."
+    text = f"{what_to_do(action, 'the shared memory')}: saves {saves} of page tables and leaves {leaves} ({said})."
     reserve = -(-region_bytes // _HUGE) * _HUGE
     return Recommendation(action, one.saved_bytes, action in _TODAY, text, price_of(action, _HUGE, reserve))

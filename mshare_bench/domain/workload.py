@@ -206,6 +206,8 @@ class WorkloadSpec:
         Parameters that have no default and must be given to run it.
     remark
         What a reader of the figures must know, in a sentence or two; shown with them.
+    copies
+        Of a real program: how often its data is in memory at the most, files that it is loaded from among it.
     """
 
     name: str
@@ -223,6 +225,7 @@ class WorkloadSpec:
     beside: tuple[str, ...] = ()
     required: tuple[str, ...] = ()
     remark: str = ""
+    copies: int = 1
 
     def resolve(
         self,

@@ -26,6 +26,7 @@ from mshare_bench.errors import CapabilityError, CellFailed, ConfigError, GuardE
 from mshare_bench.real.cgroups import memory_cgroup
 from mshare_bench.real.counters.page_tables import settle
 from mshare_bench.real.counters.vmpte import representatives
+from mshare_bench.real.engine import resized, touched_pages
 from mshare_bench.real.guard import DEFAULT_RESERVE_BYTES, Need, guard
 from mshare_bench.real.knobs import Knob, More, knobs, knobs_set, nr_hugepages, restore_stale
 from mshare_bench.real.observe import Reading, observe, observed_workload, resident_bytes, tables_of
@@ -188,16 +189,17 @@ class ApplicationEngine:
 
     def _need(self, point: Point, expected: Account) -> Need:
         count = point.workload.processes
-        huge = point.page > self._geometry.page
         data = point.workload.region_bytes
-        return Need(
-            count + 8,
-            # A program keeps its data twice as a rule: in the shared memory and in the files that it is loaded from.
-            data if huge else 2 * data,
-            expected.page_table_bytes,
-            count * _PROCESS_BYTES,
-            data if huge else 0,
-        )
+        huge = data if point.page > self._geometry.page else 0
+        if expected.traits.merged:  # every copy is there before any is merged
+            data = touched_pages(point) * self._geometry.page
+        else:
+            data *= workloads()[point.workload.name].copies
+        return Need(count + 8, data - huge, expected.page_table_bytes, count * _PROCESS_BYTES, huge)
+
+    def _need_of(self, point: Point, processes: int) -> Need:
+        one = resized(point, processes)
+        return self._need(one, account(one, self._geometry))
 
     def _observe(self, point: Point) -> Observation:
         spec = workloads()[point.workload.name]
@@ -207,9 +209,7 @@ class ApplicationEngine:
                 f"mechanism={point.mechanism}: {spec.name} can be started with {', '.join(spec.mechanisms)}"
             )
         restore_stale()  # what a killed run has left set
-        expected = account(point, self._geometry)
-        needed = self._need(point, expected)
-        guard(lambda processes: replace(needed, processes=processes), needed.processes, self._reserve)
+        needed = guard(lambda processes: self._need_of(point, processes), point.workload.processes, self._reserve)
         driver = spec.driver()
         with (
             private_folder(self._root) as folder,

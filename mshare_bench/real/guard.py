@@ -183,7 +183,7 @@ def check_need(
     if not lacks:
         return need
     largest = largest_processes(need_of, room, reserve_bytes, most=processes)
-    advice = f"{largest} processes would fit" if largest else "not even one process would fit"
+    advice = f"{largest} processes would fit" if largest else "not even one process would fit, only a smaller region="
     raise GuardError(f"processes={processes} {'; '.join(lacks)}; {advice}", largest_processes=largest)
 
 

@@ -102,6 +102,25 @@ def test_what_is_not_there_and_what_it_can_not_be_started_with_are_skipped(tmp_p
     assert rows["mshare", "real"]["error"] == "mechanism=mshare: app_command can be started with shmem"
 
 
+@pytest.mark.parametrize(
+    ("name", "mechanism", "data"),
+    [
+        ("app_redis", "inherit", 3 << 10),  # a child has its server's pages until the server writes
+        ("app_vm", "shmem", 256),
+        ("app_vm", "ksm", 9 * 256),  # all guests' memory is there before any is merged
+        ("app_postgresql", "shmem", 2 << 10),  # in the buffers and in the files
+    ],
+)
+def test_the_guard_counts_what_is_there_at_the_largest_moment(tmp_path, name, mechanism, data):
+    cell = Cell(Point(workloads()[name].resolve(), mechanism, "", 4096), "real", model="application-1")
+    tables = Rows.merge(list(ApplicationEngine(reserve=1 << 50, root=tmp_path / "runs").run([cell])))
+    (row,) = tables["cells"].to_pylist()
+    assert row["status"] == "skipped"
+    assert f"processes={cell.point.workload.processes} needs" in row["error"]
+    assert f"(data {data / 1024:.2f} GiB, page tables" in row["error"]
+    assert "only a smaller region=" in row["error"]
+
+
 def test_the_memory_guard_says_no_before_anything_starts(tmp_path):
     marker = tmp_path / "started"
     cell = Cell(point(start=["touch", str(marker)]), "real", model="application-1")

@@ -118,6 +118,7 @@ APP_COMMAND = workload(
         params=_DEFAULTS,
         driver=CommandDriver,
         required=("start",),
+        copies=2,
         mechanisms=("shmem",),
         beside=("hugetlb", "mshare"),
     )

@@ -221,6 +221,7 @@ APP_POSTGRESQL = workload(
         access=AccessPattern("dense"),
         params={"seconds": 3},
         driver=PostgresqlDriver,
+        copies=2,
         mechanisms=("shmem", "hugetlb"),
         beside=("mshare",),
     )

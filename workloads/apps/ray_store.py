@@ -100,6 +100,7 @@ APP_RAY_STORE = workload(
         processes=8,
         access=AccessPattern("dense"),
         driver=RayStoreDriver,
+        copies=2,
         mechanisms=("shmem",),
         beside=("hugetlb", "mshare"),
     )

@@ -7,14 +7,14 @@ on a unix socket only (so they are masters of their own; the bus of a Redis Clus
 
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from mshare_bench.domain.application import Figure, MappedFile, Stage, Timing, Watched
 from mshare_bench.domain.units import GIB
-from mshare_bench.domain.workload import Cohort, ProcessGroup, Region, WorkloadRequest, WorkloadSpec
-from mshare_bench.errors import CellFailed, ConfigError
+from mshare_bench.domain.workload import Region, WorkloadSpec
+from mshare_bench.errors import CellFailed
 from mshare_bench.workloads.apps._resp import Redis
+from mshare_bench.workloads.redis_cluster import servers_and_snapshots
 from mshare_bench.workloads.registry import workload
 
 __all__ = ["APP_REDIS", "RedisDriver"]
@@ -111,27 +111,13 @@ def _listens(path: Path) -> bool:
     return True
 
 
-def _groups(request: WorkloadRequest) -> tuple[ProcessGroup, ...]:
-    servers = -(-request.processes // 2)
-    data = request.regions["data"]
-    pages = request.pages("data") // servers
-    if pages == 0:
-        raise ConfigError(f"region={data.size}: less than a page for each of {servers} servers")
-    request.regions["data"] = replace(data, size=pages * request.page, instances=servers)
-    groups = [ProcessGroup("servers", "server", (Cohort(servers, (request.touch("data"),)),))]
-    if request.processes > servers:
-        snapshots = Cohort(request.processes - servers, (request.touch("data", write_fraction=0.0),))
-        groups.append(ProcessGroup("snapshots", "snapshot", (snapshots,)))
-    return tuple(groups)
-
-
 APP_REDIS = workload(
     WorkloadSpec(
         name="app_redis",
         description="Redis servers and their snapshot children: fork and copy-on-write, nothing shared between servers",
         regions=(Region("data", 3 * GIB),),
         main="data",
-        build=_groups,
+        build=servers_and_snapshots,
         processes=6,
         write_fraction=1.0,
         driver=RedisDriver,
