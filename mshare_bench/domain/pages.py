@@ -12,6 +12,7 @@ from typing import cast
 import numpy as np
 import numpy.typing as npt
 
+from mshare_bench.domain.draws import drawn, drawn_spans
 from mshare_bench.domain.many import alone, each, larger, remembered, smaller
 
 __all__ = [
@@ -151,47 +152,6 @@ class Run:
         return stop - start, low, high, self.seed * DRAWS + block % DRAWS
 
 
-class _Held:
-    """An array as a cache key, by identity: the arrays of `drawn` are cached and never written."""
-
-    __slots__ = ("array", "key")
-
-    def __init__(self, array: _Pages) -> None:
-        self.array = array
-        self.key = (id(array), len(array))
-
-    def __hash__(self) -> int:
-        return hash(self.key)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Held) and self.array is other.array
-
-
-@remembered(maxsize=32)
-def _permutation(length: int, seed: int) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:
-    """A permutation of the positions, and the place that each position has in it."""
-    order = np.random.Generator(np.random.PCG64(seed)).permutation(length).astype(np.int32)
-    place = np.empty(length, np.int32)
-    place[order] = np.arange(length, dtype=np.int32)
-    return order, place
-
-
-@remembered(maxsize=256)
-def drawn(length: int, low: int, high: int, seed: int) -> _Pages:
-    """Positions with ranks in [low, high), ascending: their order in the permutation of the next power of two positions.
-
-    So a length that occurs once takes no permutation of its own, and nothing is sorted.
-    """
-    order, place = _permutation(1 << (length - 1).bit_length(), seed)
-    if len(order) > length:
-        inside = np.flatnonzero(order < length)
-        low, high = int(inside[low]) if low < length else len(order), int(inside[high - 1]) + 1 if high else 0
-    places = place[:length]
-    positions = np.flatnonzero(((places >= low) & (places < high)) if low else places < high)
-    positions.setflags(write=False)
-    return positions
-
-
 def _drawn_count(run: Run) -> int:
     return sum(len(positions) for _, positions in run._blocks())
 
@@ -199,29 +159,45 @@ def _drawn_count(run: Run) -> int:
 # A sweep comes back to the sets of one mechanism with the next: 40 regions of 100 sizes must fit, or the cache is of no use.
 @remembered(maxsize=1 << 17)
 def _drawn_spans(run: Run, base: int, span: int) -> Spans:
+    if (run.begin, run.end) != (0, run.length) or BLOCK * run.step % span:
+        return _spans_by_block(run, base, span)
+    # Every block starts at the same place of a span, so what it meets depends on its draw alone, of which few are distinct.
+    draws, kinds = _draws(run)
+    found = [drawn_spans(*draw, run.step, base % span, span) for draw in draws]
+    counts = np.array([0 if one is None else one[0] for one in found])[kinds]
+    ends = np.array([(0, 0) if one is None else one[1:] for one in found])[kinds]
+    ends = (ends + (BLOCK * run.step // span * np.arange(len(kinds)))[:, None])[counts > 0]
+    if not len(ends):
+        return Spans(0, None, None)
+    total = int(counts.sum()) - int(np.count_nonzero(ends[1:, 0] == ends[:-1, 1]))
+    return Spans(total, int(ends[0, 0]) + base // span, int(ends[-1, 1]) + base // span)
+
+
+@remembered(maxsize=1 << 13)
+def _draws(run: Run) -> tuple[list[tuple[int, int, int, int]], npt.NDArray[np.int64]]:
+    """Distinct draws of a run that is not clipped, and which of them every block is."""
+    numbers: dict[tuple[int, int, int, int], int] = {}
+    kinds = [numbers.setdefault(run.draw(index), len(numbers)) for index in range(-(-run.length // BLOCK))]
+    return list(numbers), np.array(kinds, np.int64)
+
+
+def _spans_by_block(run: Run, base: int, span: int) -> Spans:
     total, first_seen, last_seen = 0, None, None
-    for block_base, positions in run._blocks():
-        if not len(positions):
-            continue
-        start = base + run.step * block_base
-        count, first, last = _block_spans(_Held(positions), run.step, start % span, span)
-        first, last = first + start // span, last + start // span
-        total += count - (last_seen == first)
-        first_seen = first if first_seen is None else first_seen
-        last_seen = last
+    for index in range(run.begin // BLOCK, -(-run.end // BLOCK)):
+        begin, draw = index * BLOCK, run.draw(index)
+        start = base + run.step * begin
+        if run.begin <= begin and begin + draw[0] <= run.end:
+            found = drawn_spans(*draw, run.step, start % span, span)
+        else:
+            positions = drawn(*draw)
+            stretch = np.searchsorted(positions, (run.begin - begin, run.end - begin))
+            indices = (positions[stretch[0] : stretch[1]] * run.step + start % span) // span
+            found = (int(np.count_nonzero(np.diff(indices))) + 1, *indices[[0, -1]].tolist()) if len(indices) else None
+        if found is not None:
+            count, first, last = found[0], found[1] + start // span, found[2] + start // span
+            total += count - (last_seen == first)
+            first_seen, last_seen = (first if first_seen is None else first_seen), last
     return Spans(total, first_seen, last_seen)
-
-
-@remembered(maxsize=4096)
-def _block_spans(held: _Held, step: int, phase: int, span: int) -> tuple[int, int, int]:
-    indices = held.array if step == 1 else held.array * step
-    indices = indices + phase if phase else indices
-    first, last = int(indices[0]) // span, int(indices[-1]) // span
-    if first == last or span == 1:
-        return 1 if first == last else len(indices), first, last
-    # Shifting is several times as fast as dividing.
-    indices = indices // span if span & (span - 1) else indices >> (span.bit_length() - 1)
-    return int(np.count_nonzero(indices[1:] != indices[:-1])) + 1, first, last
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ Most unions are then runs that do not overlap, and their spans are arithmetic. W
 masks; blocks that look alike are counted once, so a terabyte drawn at random costs what its few distinct blocks cost.
 """
 
+import functools
 import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -12,8 +13,9 @@ from typing import cast
 
 import numpy as np
 
-from mshare_bench.domain.many import distinct, each, larger, remembered
-from mshare_bench.domain.pages import BLOCK, PageSet, Run, Spans, drawn
+from mshare_bench.domain.draws import drawn
+from mshare_bench.domain.many import distinct, each, larger
+from mshare_bench.domain.pages import BLOCK, PageSet, Run, Spans
 
 __all__ = ["Copies", "union_spans"]
 
@@ -57,7 +59,7 @@ def union_spans(sets: Sequence[Copies], origin: int, span: int, without: Sequenc
         out = [one for one in out if any(_start(one) <= _last(run) and _start(run) <= _last(one) for run in runs)]
     if not out and _disjoint(runs):
         return PageSet(tuple(runs)).spans(origin, span)
-    return cast(Spans, each(_masked, tuple(runs), tuple(out), origin, span))
+    return cast(Spans, each(_spans_of, tuple(runs), tuple(out), origin, span))
 
 
 def _last(run: Run) -> int:
@@ -100,6 +102,11 @@ def _disjoint(runs: Sequence[Run]) -> bool:
     return all(_last(one) < _start(other) for one, other in itertools.pairwise(runs))
 
 
+def _spans_of(runs: tuple[Run, ...], out: tuple[Run, ...], origin: int, span: int) -> Spans:
+    # Copies written out are many, and too long a key.
+    return (_masked_once if len(runs) + len(out) <= 16 else _masked)(runs, out, origin, span)
+
+
 def _masked(runs: tuple[Run, ...], out: tuple[Run, ...], origin: int, span: int) -> Spans:
     total, first_seen, last_seen = 0, None, None
     if not runs:
@@ -116,6 +123,9 @@ def _masked(runs: tuple[Run, ...], out: tuple[Run, ...], origin: int, span: int)
             total += count - (last_seen == first)
             first_seen, last_seen = (first if first_seen is None else first_seen), last
     return Spans(total, first_seen, last_seen)
+
+
+_masked_once = functools.lru_cache(maxsize=4096)(_masked)
 
 
 def _pieces(run: Run, start: int) -> Iterator[_Piece]:
@@ -141,7 +151,7 @@ def _pieces(run: Run, start: int) -> Iterator[_Piece]:
         )
 
 
-@remembered(maxsize=4096)
+@functools.lru_cache(maxsize=4096)
 def _block(held: tuple[_Piece, ...], removed: tuple[_Piece, ...], phase: int, span: int) -> tuple[int, int, int]:
     """Spans of one block: how many, the first and the last."""
     mask = np.zeros(BLOCK, np.bool_)
