@@ -2,8 +2,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mshare_bench.domain.geometry import X86_64, Level
-from mshare_bench.domain.units import GIB, KIB, MIB
+from mshare_bench.domain.geometry import X86_64
+from mshare_bench.domain.units import KIB, MIB
 from mshare_bench.domain.workload import SLOT, Placed, Region
 from mshare_bench.errors import ConfigError
 from mshare_bench.mechanisms.contract import memfd
@@ -49,24 +49,6 @@ def test_pages_that_a_mechanism_does_not_have():
         mechanisms()["hugetlb"]().resolve_page(4096, X86_64)
     assert mechanisms()["hugetlb"]().resolve_page(None, X86_64) == 2 * MIB
     assert mechanisms()["shmem"]().resolve_page(None, X86_64) == 4096
-
-
-def test_thp_is_huge_only_where_address_and_file_agree():
-    thp = mechanisms()["thp"]()
-    assert [one.page for one in thp.extents(placed(5 * MIB), 4096, X86_64)] == [2 * MIB, 4096]
-    assert [one.page for one in thp.extents(placed(5 * MIB, 4096), 4096, X86_64)] == [4096]
-    # Anonymous memory has no file to agree with.
-    anon = mechanisms()["anon_thp"]()
-    assert [one.page for one in anon.extents(placed(5 * MIB, 4096), 4096, X86_64)] == [4096, 2 * MIB, 4096]
-
-
-def test_hugetlb_shares_whole_slots():
-    extents = mechanisms()["hugetlb"]().extents(placed(3 * GIB, 512 * MIB), 2 * MIB, X86_64)
-    assert [(one.length, Level.PMD in one.shared) for one in extents] == [
-        (512 * MIB, False),
-        (2 * GIB, True),
-        (512 * MIB, False),
-    ]
 
 
 def test_colours_are_distinct():
