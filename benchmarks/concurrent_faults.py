@@ -2,7 +2,7 @@
 
 As many processes as there are CPUs (two, if not told otherwise) write slices of their own, first one at a time, then all at
 once. What running together costs is the ratio of the two, of the least disturbed of their rounds. The model has it from the fault
-alone and from the time that a cache line takes from one CPU to another, which a small C program measures. What slows `shmem` down
+alone and from the time that a cache line takes from one CPU to another, as `calibrate` measures it. What slows `shmem` down
 when all run is no lock of an address space: it is taken as the drag of the model, so only `shared_mm` is predicted. On a busy
 machine (the last column is far from 1) the ratios say nothing.
 
@@ -11,14 +11,11 @@ machine (the last column is far from 1) the ratios say nothing.
 
 import argparse
 import os
-import subprocess
 import sys
-import tempfile
-from pathlib import Path
 
+from mshare_bench.calibration.probes import PROBES, summary
 from mshare_bench.domain.cell import Cell
 from mshare_bench.domain.units import MIB
-from mshare_bench.real.agent.build import find_compilers
 from mshare_bench.real.engine import RealEngine, RealOptions
 from mshare_bench.sim.contention import concurrent_faults, stations_of
 from mshare_bench.sim.points import make_point
@@ -32,14 +29,8 @@ KINDS = {
 
 def lock_transfer() -> float:
     """Nanoseconds that a contended cache line takes from one CPU to the next."""
-    first, second = sorted(os.sched_getaffinity(0))[:2]
-    with tempfile.TemporaryDirectory() as folder:
-        program = Path(folder) / "lock_transfer"
-        source = Path(__file__).with_name("lock_transfer.c")
-        subprocess.run([*find_compilers()[0], "-O2", "-pthread", "-o", str(program), str(source)], check=True)
-        return float(
-            subprocess.run([program, str(first), str(second)], check=True, capture_output=True, text=True).stdout
-        )
+    probe = next(one for one in PROBES if "lock_transfer" in one.costs)
+    return summary(probe.run()["lock_transfer"])[0]
 
 
 def touch(

@@ -4,13 +4,16 @@ Each probe gives samples in the unit of its cost, several batches of them; it gi
 show it.
 """
 
+import functools
 import mmap
 import os
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -183,6 +186,68 @@ def _wake() -> Mapping[str, Samples]:
     return {"futex_wake": _handing_over(Spawn.FORK, _cpus()[-2:])}
 
 
+def _lock_transfer() -> Mapping[str, Samples]:
+    """Two threads on two CPUs take turns on one word: each turn brings its cache line over."""
+    cpus = _cpus()[:2]
+    if len(cpus) < 2:
+        raise CapabilityError("needs two CPUs")
+    take_turns, turns, rounds = _turns(), 10_000, 10
+    word = np.zeros(8, np.int64)
+    take_turns(word, 0, 1)
+    before = os.sched_getaffinity(0)
+
+    def other() -> None:
+        os.sched_setaffinity(0, cpus[1:])
+        take_turns(word, 0, _BATCHES * rounds * turns)
+
+    batches = np.empty((_BATCHES, rounds))
+    thread = threading.Thread(target=other)
+    try:
+        os.sched_setaffinity(0, cpus[:1])
+        thread.start()
+        for batch in range(_BATCHES):
+            for number in range(rounds):
+                start = time.perf_counter_ns()
+                take_turns(word, 1, turns)
+                batches[batch, number] = (time.perf_counter_ns() - start) / (2 * turns)
+        thread.join()
+    finally:
+        os.sched_setaffinity(0, before)
+    return {"lock_transfer": batches}
+
+
+@functools.cache
+def _turns() -> Callable[[NDArray[np.int64], int, int], None]:
+    """Compile `f(word, parity, turns)`: so often wait until the word is odd or even (`parity`), then add one to it."""
+    from numba import int64, njit, types
+    from numba.extending import intrinsic
+
+    @intrinsic  # type: ignore[untyped-decorator,unused-ignore]
+    def seen(_context: Any, _word: Any) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            array = context.make_array(signature.args[0])(context, builder, arguments[0])
+            return builder.load_atomic(array.data, "acquire", 8)
+
+        return int64(_word), generate
+
+    @intrinsic  # type: ignore[untyped-decorator,unused-ignore]
+    def advance(_context: Any, _word: Any) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            array = context.make_array(signature.args[0])(context, builder, arguments[0])
+            return builder.atomic_rmw("add", array.data, context.get_constant(types.int64, 1), "acq_rel")
+
+        return int64(_word), generate
+
+    @njit(nogil=True)  # type: ignore[untyped-decorator,unused-ignore]
+    def take_turns(word: NDArray[np.int64], parity: int, turns: int) -> None:
+        for _ in range(turns):
+            while seen(word) % 2 != parity:
+                pass
+            advance(word)
+
+    return take_turns  # type: ignore[no-any-return,unused-ignore]
+
+
 def _interrupt() -> Mapping[str, Samples]:
     """`mprotect` of one page while a thread of the same process runs on another CPU, against the same while none does."""
     if len(_cpus()) < 2:
@@ -274,6 +339,7 @@ PROBES = (
     Probe(("cache_last_bytes",), "the size that the kernel reports", _last_cache),
     Probe(("context_switch", "context_switch_mm"), "agents on one CPU hand their turn on", _switches),
     Probe(("futex_wake",), "agents on two CPUs hand their turn on", _wake),
+    Probe(("lock_transfer",), "two threads on two CPUs take turns on a word", _lock_transfer),
     Probe(("ipi",), "mprotect of a page beside a running thread, less the same alone", _interrupt),
     Probe(("ksm_compare", "ksm_merge", "ksm_break"), "CPU time of ksmd; writes to merged pages", _ksm),
 )

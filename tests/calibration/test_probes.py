@@ -26,7 +26,7 @@ def test_caches_grow_with_their_level():
 
 
 @pytest.mark.kernel
-@pytest.mark.parametrize("name", ["timer", "context_switch", "futex_wake"])
+@pytest.mark.parametrize("name", ["timer", "context_switch", "futex_wake", "lock_transfer"])
 def test_quick_probes_give_batches_of_positive_samples(name):
     try:
         agent_path()
