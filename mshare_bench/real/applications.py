@@ -7,7 +7,8 @@ program can't be started with say what the same pattern would cost with them.
 
 What is measured is how much ``VmPTE`` has grown since the processes had touched as little of the memory as can be (with what they
 had touched by then), added up over the processes, less what their other mappings grew by meanwhile, which is a figure of its
-own. Processes that were not there before are counted without the tables of their other mappings.
+own. `VmPTE` shows a PMD table of hugetlb that the kernel shares at every sharer: the map counts of frames say how many there are,
+and the others are taken off. Processes that were not there before are counted without the tables of their other mappings.
 """
 
 import contextlib
@@ -64,10 +65,22 @@ class AuditedObject:
 
 @dataclass(frozen=True, slots=True)
 class Audited:
-    """An audit of the processes of a program: objects, and the share of their tables that these explain, private memory too."""
+    """An audit of the processes of a program.
+
+    Attributes
+    ----------
+    objects
+        What several of them map.
+    attributed
+        The share of their tables that all objects and private memory explain.
+    counted_again_bytes
+        PMD tables of hugetlb that the kernel shares, less one of each: `VmPTE` counts them at every sharer. None where there
+        are some and the frames' map counts, which tell how many, may not be read.
+    """
 
     objects: Sequence[AuditedObject]
     attributed: float
+    counted_again_bytes: int | None = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +103,8 @@ class Observation:
         Of programs that fork: what each parent had before, and how many processes have a copy of it, itself among them.
     objects
         What the tables are for, as an audit of these processes puts them down.
+    counted_again_bytes
+        As in `Audited`; 0 without an audit.
     """
 
     before: Mapping[str, Sequence[Reading]]
@@ -100,10 +115,13 @@ class Observation:
     figures: Sequence[Figure]
     families: Sequence[tuple[Reading, int]] = ()
     objects: Sequence[AuditedObject] = ()
+    counted_again_bytes: int | None = 0
 
     @property
-    def page_table_bytes(self) -> int:
-        """Tables that the watched memory costs, by the kernel's count of each process."""
+    def page_table_bytes(self) -> int | None:
+        """Tables that the watched memory costs, a shared one once: by the kernel's count of each process, and map counts."""
+        if self.counted_again_bytes is None:
+            return None
         known = {one.pid: one for group in self.before.values() for one in group}
         total = 0
         for one in (one for group in self.after.values() for one in group):
@@ -113,7 +131,7 @@ class Observation:
             else:
                 total += one.vmpte_bytes - first.vmpte_bytes + _watched_bytes(first)
                 total -= _other_bytes(one) - _other_bytes(first)
-        return total
+        return total - self.counted_again_bytes
 
     @property
     def minor_faults(self) -> int | None:
@@ -269,6 +287,7 @@ class ApplicationEngine:
             tuple(figures),
             _families(before, after) if touched.inherited else (),
             audited.objects if audited is not None else (),
+            audited.counted_again_bytes if audited is not None else 0,
         )
 
     def _read(self, driver: ApplicationDriver, watched: Watched) -> dict[str, list[Reading]]:
@@ -283,7 +302,7 @@ class ApplicationEngine:
             "cells",
             **{**cell_columns(cell), **_as_found(cell, found)},
             page_table_bytes=found.page_table_bytes,
-            page_table_source="VmPTE",
+            page_table_source={0: "VmPTE", None: None}.get(found.counted_again_bytes, "VmPTE less map counts"),
             page_table_noise_bytes=0,
             data_bytes=found.data_bytes,
             minor_faults=found.minor_faults,

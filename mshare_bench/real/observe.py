@@ -44,11 +44,15 @@ class ObjectUse:
         The same as positions in the object, bytes.
     mapped_bytes
         Bytes of its mappings.
+    start, end
+        Addresses between which they lie.
     """
 
     slots: _Addresses
     positions: _Addresses
     mapped_bytes: int
+    start: int
+    end: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +179,9 @@ def _reading(
         private = one.inode == 0 and not one.shared  # a huge page of it has a table put by for its split
         if watches(one):
             huge = huge or (bool(marks.any()) and not private)
-            objects.setdefault(one.path, []).append(ObjectUse(slots, slots - one.start + one.offset, one.size))
+            objects.setdefault(one.path, []).append(
+                ObjectUse(slots, slots - one.start + one.offset, one.size, one.start, one.end)
+            )
         elif private:
             small.append(slots)
         else:
@@ -200,7 +206,8 @@ def _merged(uses: Sequence[ObjectUse], span: int) -> ObjectUse:
     slots = np.concatenate([one.slots for one in uses])
     _, first = np.unique(slots // span, return_index=True)
     positions = np.concatenate([one.positions for one in uses])
-    return ObjectUse(slots[first], positions[first], sum(one.mapped_bytes for one in uses))
+    size = sum(one.mapped_bytes for one in uses)
+    return ObjectUse(slots[first], positions[first], size, min(one.start for one in uses), max(one.end for one in uses))
 
 
 def observed_workload(
@@ -232,16 +239,21 @@ def observed_workload(
     readings = [one for group in groups.values() for one in group]
     if not any(len(one.slots) for one in readings):
         raise CapabilityError(f"workload={declared.name}: no process has touched what was watched")
-    starts = {_base(one, span) for one in readings if len(one.slots)}
+    # In huge pages tables may be shared where a mapping holds a whole span of them: where it begins and ends matters then.
+    whole = not by_object and all(one.huge for one in readings if len(one.slots))
+    bases = {id(one): min(use.start for use in one.objects.values()) if whole else _base(one, span) for one in readings}
+    starts = {bases[id(one)] for one in readings if len(one.slots)}
     offset = 0 if by_object or len({start % SLOT for start in starts}) > 1 else starts.pop() % SLOT
     place = _object_places(readings, geometry) if by_object else {}
     made, end = [], 0
     for name, members in groups.items():
         cohorts: dict[bytes, tuple[int, _Addresses]] = {}
         for one in members:
-            pages = _positions(one, place) if by_object else (one.slots - _base(one, span)) // page
+            pages = _positions(one, place) if by_object else (one.slots - bases[id(one)]) // page
             if len(pages):
                 end = max(end, int(pages[-1]) + 1)
+                if whole:
+                    end = max(end, (max(use.end for use in one.objects.values()) - bases[id(one)]) // page)
             count, _ = cohorts.get(pages.tobytes(), (0, pages))
             cohorts[pages.tobytes()] = (count + 1, pages)
         made.append((name, list(cohorts.values())))

@@ -147,9 +147,11 @@ def _audited(pids: Sequence[int]) -> "Audited":
     found = audit_host(pids)
     objects = [one for one in found.objects if one.mappers > 1 and one.table_bytes][:200]
     unexplained = sum(abs(one.unattributed_bytes) for one in found.processes)
+    deduced = any(one.kernel_shared_basis == "deduced" for one in found.objects)
     return Audited(
         [AuditedObject(one.object, one.kind, one.mappers, one.mapped_bytes, one.table_bytes) for one in objects],
         1 - unexplained / max(found.vmpte_bytes, 1),
+        None if deduced else sum(one.kernel_shared_bytes for one in found.objects),
     )
 
 

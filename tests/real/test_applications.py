@@ -2,6 +2,7 @@
 
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,9 @@ from mshare_bench.domain.cell import Cell, Point
 from mshare_bench.domain.units import MIB
 from mshare_bench.real.applications import ApplicationEngine, Audited, AuditedObject, is_application
 from mshare_bench.real.counters.procfs import start_time
+from mshare_bench.real.knobs import More, knobs_set, nr_hugepages
 from mshare_bench.results.rows import Rows
+from mshare_bench.study.line import _audited
 from mshare_bench.workloads.registry import workloads
 from tests.requirements import require
 
@@ -82,6 +85,54 @@ def test_predicted_equals_measured_and_nothing_is_left(tmp_path):
     assert [row["mappers"] for row in tables["regions"].to_pylist() if row["region_bytes"] == 128 * MIB] == [5]
     assert start_time(int((tmp_path / "pid").read_text())) is None
     assert list((tmp_path / "runs").iterdir()) == []
+
+
+HUGE = """
+import ctypes, mmap, os, sys, time
+libc = ctypes.CDLL(None, use_errno=True)
+libc.mmap.restype = ctypes.c_void_p
+libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_long]
+fixed, huge, unreserved = 0x100000, 0x40000, 0x4000
+# A whole, aligned GiB: what the kernel shares a PMD table of.
+memory = libc.mmap(1 << 42, 1 << 30, 3, mmap.MAP_SHARED | mmap.MAP_ANONYMOUS | fixed | huge | unreserved, -1, 0)
+assert memory == 1 << 42, os.strerror(ctypes.get_errno())
+for number in range(4):
+    if os.fork() == 0:
+        while not os.path.exists(sys.argv[1] + "/go"):
+            time.sleep(0.01)
+        ctypes.memset(memory, 1, 1)
+        time.sleep(100)
+time.sleep(100)
+"""
+
+
+def test_a_table_that_the_kernel_shares_is_counted_once(tmp_path, monkeypatch):
+    pool = nr_hugepages(2 * MIB)
+    require("kernel", pool.available() is None, str(pool.available()))
+    both = dict(workloads())
+    both["app_command"] = replace(both["app_command"], mechanisms=("hugetlb",))
+    monkeypatch.setattr("mshare_bench.real.applications.workloads", lambda: both)
+    params = {
+        "start": [sys.executable, "-c", HUGE, str(tmp_path)],
+        "watch": "/anon_hugepage*",
+        "load": ["sh", "-c", f"touch {tmp_path}/go; sleep 0.5"],
+    }
+    cells = [Cell(point("hugetlb", **params), "real", model="application-1"), conditioned(point("hugetlb", **params))]
+    with knobs_set({pool: More(4)}):
+        engine = ApplicationEngine(reserve=1 << 30, timeout=20, root=tmp_path / "runs", audit=_audited)
+        tables = Rows.merge(list(engine.run(cells)))
+    rows = {row["engine"]: row for row in tables["cells"].to_pylist()}
+    assert {row["status"] for row in rows.values()} == {"ok"}, [row["error"] for row in rows.values()]
+    # Four processes touched it: each has a PUD page of its own, and all have one PMD page.
+    assert rows["real"]["page_table_bytes"] == rows["sim"]["page_table_bytes"] == (4 + 1) * 4096
+    assert rows["real"]["page_table_source"] == "VmPTE less map counts"
+
+
+def test_what_no_map_count_tells_is_null(tmp_path):
+    engine = ApplicationEngine(1 << 30, 20, tmp_path / "runs", audit=lambda pids: Audited([], 1.0, None))
+    params = {"start": [sys.executable, "-c", PROGRAM, str(tmp_path), "1"], "load": ["touch", str(tmp_path / "go")]}
+    (row,) = Rows.merge(list(engine.run([Cell(point(**params), "real", model="application-1")])))["cells"].to_pylist()
+    assert (row["status"], row["page_table_bytes"], row["page_table_source"]) == ("ok", None, None)
 
 
 def test_a_program_that_dies_shows_the_end_of_its_log_and_its_prediction_is_skipped(tmp_path):

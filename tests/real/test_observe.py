@@ -8,6 +8,8 @@ import sys
 import numpy as np
 import pytest
 
+from mshare_bench.domain.cell import Point
+from mshare_bench.domain.geometry import X86_64
 from mshare_bench.domain.units import MIB
 from mshare_bench.errors import CapabilityError, CellFailed
 from mshare_bench.real.counters.vmpte import vm_bytes
@@ -20,6 +22,7 @@ from mshare_bench.real.observe import (
     resident_bytes,
     tables_of,
 )
+from mshare_bench.sim.accounting import account
 from mshare_bench.workloads.registry import workloads
 from tests.requirements import require
 
@@ -41,10 +44,11 @@ def watched(mapping):
     return mapping.shared and mapping.size == 64 * MIB
 
 
-def reading(slots, positions=None, others=NONE, pid=1):
+def reading(slots, positions=None, others=NONE, pid=1, mapped=None):
     slots = np.array(slots, np.int64)
-    use = ObjectUse(slots, slots if positions is None else np.array(positions, np.int64), 64 * MIB)
-    return Reading(pid, 0, 0, {"/x": use}, others, NONE, False)
+    start, end = mapped or (0, 64 * MIB)
+    use = ObjectUse(slots, slots if positions is None else np.array(positions, np.int64), 64 * MIB, start, end)
+    return Reading(pid, 0, 0, {"/x": use}, others, NONE, mapped is not None)
 
 
 @pytest.fixture
@@ -114,6 +118,19 @@ def test_processes_that_touch_alike_are_one_cohort_at_the_place_where_they_have_
     touched = workload.groups[0].cohorts[0].touches[0].touched
     assert (touched.pages() * 4096 + (start // (1 << 30) << 30)).tolist() == alike
     assert touched.spans(0, 512).count == 4
+
+
+@pytest.mark.parametrize(
+    ("first", "size", "tables"), [(4 << 30, 1 << 30, 1), (4 << 30, 2 << 30, 2), (9 << 29, 1 << 30, 4)]
+)
+def test_huge_pages_lie_in_their_mapping_from_end_to_end(first, size, tables):
+    # One page at its start and one at its end: whether a whole, aligned GiB lies in the mapping decides what the kernel shares.
+    places = [first, first + size - SPAN]
+    groups = {"a": [reading(places, mapped=(first, first + size), pid=pid) for pid in (1, 2)]}
+    workload, offset = observed_workload(DECLARED, groups, by_object=False)
+    assert (offset, workload.regions[0].size) == (first, size)
+    found = account(Point(workload, "hugetlb", "", SPAN, offset), X86_64)
+    assert found.tables.pmd == tables
 
 
 def test_a_window_that_all_share_counts_places_in_the_object():
