@@ -74,7 +74,8 @@ def audit_host(
     kernel_shared, measured = shared_tables(session.tally.slots(), len(session.objects), shape.page)
     savings = Savings(session.tally, same, kernel_shared)
     processes = _processes(session, savings.duplicated_fractions())
-    own = status_bytes(os.getpid(), ("VmPTE",))
+    own = (status_bytes(os.getpid(), ("VmPTE",)) or (0,))[0] or 0
+    counted = sum(one.vmpte_bytes for one in processes) + own - int(kernel_shared.sum()) * shape.page
     return Audit(
         objects=savings.objects(measured),
         private=private_memory(session.tally),
@@ -83,7 +84,8 @@ def audit_host(
         unread=tuple(session.unread),
         missed=_missed(selection, session, everything=everything),
         page_tables_bytes=machine,
-        own_bytes=(own[0] or 0) if own else 0,
+        own_bytes=own,
+        top_bytes=_top_bytes(machine, counted, len(processes) + 1, shape.page),
         without=selection.without,
         method="PAGEMAP_SCAN" if scan or (scan is None and scan_unavailable() is None) else "pagemap",
         selection=_words(pids, cgroup),
@@ -110,6 +112,16 @@ def machine_geometry() -> Geometry:
     if machine == "aarch64" and page in _ARM64:
         return geometry(_ARM64[page])
     raise CapabilityError(f"audit: page tables of {machine} with pages of {page} bytes are not known here")
+
+
+def _top_bytes(machine: int | None, counted: int, spaces: int, page: int) -> int:
+    """Top-level tables of all address spaces, which ``VmPTE`` never has, if ``PageTables`` has them (seen on Linux 6.18).
+
+    Where it has not, the sum with them would be more than there is: nothing else is in it but, with them, the kernel's own.
+    """
+    isolated = (read_text("/sys/devices/system/cpu/vulnerabilities/meltdown") or "").startswith("Mitigation: PTI")
+    top = spaces * page * (2 if isolated else 1)  # with page-table isolation a second one for user mode
+    return top if machine is not None and counted + top <= machine else 0
 
 
 def _processes(session: Session, fractions: NDArray[np.float64]) -> tuple[AuditedProcess, ...]:

@@ -184,6 +184,8 @@ class Audit:
         ``PageTables`` of the machine right after; None where only some processes were asked for.
     own_bytes
         Page tables of the process that made the audit; it is not among the processes.
+    top_bytes
+        Top-level tables (PGD), one of each address space, which `VmPTE` leaves out, where ``PageTables`` counts them; else 0.
     without
         Processes without an address space: kernel threads and zombies.
     method
@@ -212,6 +214,7 @@ class Audit:
     missed: tuple[str, ...]
     page_tables_bytes: int | None
     own_bytes: int
+    top_bytes: int
     without: int
     method: str
     selection: str
@@ -239,8 +242,9 @@ class Audit:
 
     @property
     def explained_bytes(self) -> int:
-        """What `page_tables_bytes` should be by the sums of this audit: its own tables in, shared ones once."""
-        return self.vmpte_bytes + self.own_bytes - sum(one.kernel_shared_bytes for one in self.objects)
+        """What processes have of `page_tables_bytes` by the sums of this audit: its own tables in, shared ones once."""
+        shared = sum(one.kernel_shared_bytes for one in self.objects)
+        return self.vmpte_bytes + self.own_bytes + self.top_bytes - shared
 
     @property
     def unattributed(self) -> SharedObject:

@@ -165,7 +165,13 @@ def _seen(audit: Audit, console: Console) -> None:
         shared = sum(one.kernel_shared_bytes for one in audit.objects)
         once = f" (less {format_size(shared)} that the kernel shares already)" if shared else ""
         total = format_size(audit.page_tables_bytes)
-        lines.append(f"PageTables of the machine: {total}; the sum of the processes is {share:.1%} of it{once}.")
+        top = f", {format_size(audit.top_bytes)} of top-level tables among it" if audit.top_bytes else ""
+        rest = audit.page_tables_bytes - audit.explained_bytes
+        lines.append(f"PageTables of the machine: {total}; the sum of the processes is {share:.1%} of it{once}{top}.")
+        if rest > 0:
+            lines.append(
+                f"The other {format_size(rest)} are the kernel's own tables, or those of processes that are not seen."
+            )
     ended = [one for one in audit.unread if one.vmpte_bytes is None]
     if ended:
         named = ", ".join(f"{one.comm} ({one.pid})" for one in ended[:3])

@@ -45,6 +45,7 @@ def audit_of(*objects, memory_bytes=64 * GIB, has_mshare=False, **other):
         "missed": (),
         "page_tables_bytes": 101 * each,
         "own_bytes": 4096,
+        "top_bytes": 0,
         "without": 50,
         "method": "PAGEMAP_SCAN",
         "selection": "all processes",

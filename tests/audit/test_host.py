@@ -206,6 +206,22 @@ def test_page_tables_of_the_machine_are_explained():
     assert audit.explained_bytes / audit.page_tables_bytes == pytest.approx(1, abs=0.02)
 
 
+def test_what_processes_add_to_the_machines_page_tables_is_explained():
+    # Idle ones: a top-level table is a tenth of what they have.
+    require("kernel", os.geteuid() == 0, "other users' processes can be read by root only")
+    ratios = []
+    for _ in range(5):
+        before = audit_host()
+        with agents([], count=500):
+            after = audit_host()
+        grown = after.page_tables_bytes - before.page_tables_bytes
+        ratios.append((after.explained_bytes - before.explained_bytes) / grown)
+        assert grown > 500 * 32 * KIB
+        if abs(ratios[-1] - 1) < 0.02:
+            break
+    assert ratios[-1] == pytest.approx(1, abs=0.02), ratios
+
+
 def test_a_process_that_ends_before_it_is_read_is_named(monkeypatch):
     child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     victim = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)

@@ -38,6 +38,7 @@ def test_explained_counts_what_the_kernel_shares_once():
     shared = audit_of(buffers(kernel_shared_bytes=40960))
     assert plain.explained_bytes == plain.vmpte_bytes + plain.own_bytes
     assert plain.explained_bytes - shared.explained_bytes == 40960
+    assert audit_of(buffers(), top_bytes=8192).explained_bytes - plain.explained_bytes == 8192
 
 
 def test_everything_as_json():
