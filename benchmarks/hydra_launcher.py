@@ -24,8 +24,9 @@ def job(config: Any) -> None:
     """One of Hydra's jobs: the cell of a composed configuration, predicted and on disk."""
     from omegaconf import OmegaConf
 
-    from mshare_bench.config.cells import CellContext, CellMaker, Claims
+    from mshare_bench.config.cells import CellMaker
     from mshare_bench.config.composer import Composition, flatten
+    from mshare_bench.config.parts import CellContext, Claims
     from mshare_bench.results.files import write_part
     from mshare_bench.sim.engine import SimEngine
 
@@ -33,7 +34,7 @@ def job(config: Any) -> None:
     tree = OmegaConf.to_container(config, resolve=True)
     assert isinstance(tree, dict)
     made = CellMaker(Composition(dict(flatten(tree)), False, False), CellContext(lambda _: SimEngine.model), Claims())
-    (candidate,) = made.cells({})
+    (candidate,) = made.cells()
     folder = Path(os.environ["BENCHMARK_FOLDER"])
     for tables in SimEngine().run([candidate.cell]):
         write_part(folder / f"{candidate.cell.digest}.part", tables)

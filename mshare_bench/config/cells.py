@@ -1,39 +1,26 @@
-"""From composed values to cells: every coordinate parsed, every mechanism of `mechanism=all` with what it can do."""
+"""From composed values to cells: what a cell is made of is made once per choice of the keys that decide it."""
 
-import dataclasses
-import functools
-import json
+import operator
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, cast
+from typing import Any
 
-from mshare_bench.config.composer import MECHANISM_OPTIONS, Composition
-from mshare_bench.config.costs import profile_of
-from mshare_bench.config.keys import near, require_choice
-from mshare_bench.config.mmus import mmu_of
-from mshare_bench.config.topologies import topology_of
-from mshare_bench.domain.access import AccessPattern
-from mshare_bench.domain.cell import Cell, Point, digest
-from mshare_bench.domain.geometry import X86_64
-from mshare_bench.domain.placement import PlacementChoice
-from mshare_bench.domain.topology import Topology
-from mshare_bench.domain.topology_mapping import topology_to_mapping
-from mshare_bench.domain.units import format_size, parse_count, parse_size
+from mshare_bench.config.composer import Composition
+from mshare_bench.config.parts import (
+    CellContext,
+    Claims,
+    MechanismPart,
+    mechanism_part,
+    rest_part,
+    split_names,
+    workload_part,
+)
+from mshare_bench.domain.cell import Cell, Point
 from mshare_bench.domain.workload import Placed, Region, Workload, WorkloadSpec, placed_regions
 from mshare_bench.errors import ConfigError
-from mshare_bench.mechanisms.contract import Mechanism
-from mshare_bench.mechanisms.registry import mechanisms
 from mshare_bench.workloads.registry import workloads
 
-__all__ = ["ALL", "Candidate", "CellContext", "CellMaker", "Claims", "option_names"]
-
-_WORKLOAD_KEYS = ("processes", "region", "offset", "write_fraction")
-
-PLACEMENT_MODEL = "placement-1"
-"""Version of what placed cells depend on, beside the engine's own."""
-
-ALL = "all"
-"""The choice of `mechanism` that stands for every one that is registered."""
+__all__ = ["Candidate", "CellMaker", "picker"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,70 +29,6 @@ class Candidate:
 
     cell: Cell
     refused: str | None = None
-
-
-def _no_model(_engine: str) -> str:
-    return ""
-
-
-def _no_guest(_topology: Topology | None, _kernel: str | None) -> str:
-    return ""
-
-
-@dataclass(frozen=True, slots=True)
-class CellContext:
-    """What cells take from who runs them.
-
-    Attributes
-    ----------
-    model
-        Model version of an engine, by its name; asked for those that occur only.
-    machine
-        Digest of this machine's hardware, for real cells.
-    seed, extrapolated
-        See `Cell`.
-    mechanism_named
-        Whether the user named the mechanism: then what it can't do is an error, and no skipped row.
-    here
-        Reads this machine's topology, for a placement on `topology=here`.
-    guest
-        Digest of a guest's hardware and kernel, by its topology and `guest.kernel`.
-    """
-
-    model: Callable[[str], str] = _no_model
-    machine: str = ""
-    seed: int = 0
-    mechanism_named: bool = False
-    here: Callable[[], Topology] | None = None
-    guest: Callable[[Topology | None, str | None], str] = _no_guest
-
-
-class Claims:
-    """Which options and pages some mechanism had: one that none has is an error, known when all were asked."""
-
-    def __init__(self) -> None:
-        self._asked: dict[tuple[str, str], str] = {}
-        self._claimed: set[tuple[str, str]] = set()
-
-    def ask(self, key: str, value: Any, reason: str) -> None:
-        """A mechanism has no use for it; `reason` is the error if none has."""
-        self._asked.setdefault((key, str(value)), reason)
-
-    def claim(self, key: str, value: Any) -> None:
-        """A mechanism has it."""
-        self._claimed.add((key, str(value)))
-
-    def check(self) -> None:
-        """Check that nothing was left.
-
-        Raises
-        ------
-        ConfigError
-            For an option or page that no mechanism has.
-        """
-        for key, reason in self._asked.items():
-            if key not in self._claimed:
-                raise ConfigError(reason)
 
 
 class CellMaker:
@@ -126,22 +49,26 @@ class CellMaker:
         self._composition = composition
         self._context = context
         self._claims = claims
-        self._of_workload = {key: composition.values[key] for key in _split(tuple(composition.values))[0]}
-        self._made: dict[tuple[Any, ...], Any] = {}
+        self._of_workload = {key: composition.values[key] for key in split_names(tuple(composition.values))[0]}
+        self._parts_of: dict[tuple[str, ...], _Parts] = {}
         # By the ids of regions and of what is made of them; both are kept, so that no other object gets their ids.
         self._placed: dict[tuple[int, int], tuple[tuple[Region, ...], tuple[Placed, ...]]] = {}
-        self._refusals: dict[tuple[int, int], tuple[str | None, _Mechanism, tuple[Placed, ...]]] = {}
-        self._keys: dict[tuple[str, ...], tuple[tuple[str, ...], ...]] = {}
+        self._refusals: dict[tuple[int, int], tuple[str | None, MechanismPart, tuple[Placed, ...]]] = {}
 
-    def cells(self, leaves: Mapping[str, Any]) -> Iterator[Candidate]:
+    def cells(self, names: tuple[str, ...] = (), leaves: tuple[Any, ...] = ()) -> Iterator[Candidate]:
         """Make the cells of one assignment: of each mechanism that it names, under each engine.
+
+        Parameters
+        ----------
+        names, leaves
+            Keys of the assignment, and their values.
 
         Raises
         ------
         ConfigError
             For a value that can't be; of a mechanism that was not named by the user only what concerns all.
         """
-        workload, mechanisms_, rest = self._parts(leaves)
+        workload, mechanisms_, rest = self._parts(names, leaves)
         spec = workloads()[workload.workload.name]
         runners = _runners(spec, rest.runners, self._context)
         for one in mechanisms_:
@@ -171,7 +98,7 @@ class CellMaker:
                     continue
                 yield Candidate(Cell(point, **runner), refused)
 
-    def _refusal(self, one: "_Mechanism", placed: tuple[Placed, ...]) -> str | None:
+    def _refusal(self, one: "MechanismPart", placed: tuple[Placed, ...]) -> str | None:
         """Why a mechanism can't map regions; those of all numbers of processes are the same in most workloads."""
         key = id(one), id(placed)
         known = self._refusals.get(key)
@@ -191,111 +118,72 @@ class CellMaker:
             self._placed[key] = workload.regions, placed_regions(workload, offset)
         return self._placed[key][1]
 
-    def _parts(self, leaves: Mapping[str, Any]) -> tuple["_Workload", tuple["_Mechanism", ...], "_Rest"]:
+    def _parts(self, names: tuple[str, ...], leaves: tuple[Any, ...]) -> tuple[Any, Any, Any]:
         if self._composition.interpolated:  # any leaf may change any part
-            values = self._composition.with_values(leaves)
-            return _workload_part(values), _mechanism_part(values, self._claims), _rest_part(values, self._context)
-        names = tuple(leaves)
-        if names not in self._keys:
-            self._keys[names] = _split(names)
-        of_workload, of_mechanism, of_rest = self._keys[names]
-        return (
-            self._once(lambda values: _workload_part(values, self._place), of_workload, leaves, self._of_workload),
-            self._once(lambda values: _mechanism_part(values, self._claims), of_mechanism, leaves, part="mechanism"),
-            self._once(lambda values: _rest_part(values, self._context), of_rest, leaves, part="rest"),
-        )
+            values = self._composition.with_values(dict(zip(names, leaves, strict=True)))
+            return workload_part(values), mechanism_part(values, self._claims), rest_part(values, self._context)
+        parts = self._parts_of.get(names)
+        if parts is None:
+            of_workload, of_mechanism, of_rest = split_names(names)
+            values = self._composition.values
+            parts = self._parts_of[names] = (
+                _Part(names, of_workload, self._of_workload, lambda own: workload_part(own, self._place)),
+                _Part(names, of_mechanism, values, lambda own: mechanism_part(own, self._claims)),
+                _Part(names, of_rest, values, lambda own: rest_part(own, self._context)),
+            )
+        one, two, three = parts
+        return one.of(leaves), two.of(leaves), three.of(leaves)
 
-    def _once(
+
+class _Part:
+    """What some of the keys decide, made once for each of their values.
+
+    Parameters
+    ----------
+    names
+        Keys of all assignments, in their order.
+    own
+        Those that it reads.
+    composed
+        Values of all others that it reads.
+    make
+        Makes it of values by key.
+    """
+
+    def __init__(
         self,
+        names: Sequence[str],
+        own: tuple[str, ...],
+        composed: Mapping[str, Any],
         make: Callable[[Mapping[str, Any]], Any],
-        names: tuple[str, ...],
-        leaves: Mapping[str, Any],
-        composed: Mapping[str, Any] | None = None,
-        part: str = "",
-    ) -> Any:
-        key = (part, *[leaves[name] for name in names])
+    ) -> None:
+        self._own = own
+        self._pick = picker(names, own)
+        self._composed = composed
+        self._make = make
+        self._made: dict[tuple[Any, ...], Any] = {}
+
+    def of(self, leaves: tuple[Any, ...]) -> Any:
+        """The part of an assignment."""
+        key = self._pick(leaves)
         try:
             return self._made[key]
         except KeyError:
-            own = {name: leaves[name] for name in names}
-            made = self._made[key] = make({**(self._composition.values if composed is None else composed), **own})
+            made = self._made[key] = self._make({**self._composed, **dict(zip(self._own, key, strict=True))})
             return made
         except TypeError:  # a list: wrong most likely, and parsing says how
-            return make(self._composition.with_values(leaves))
+            return self._make({**self._composed, **dict(zip(self._own, key, strict=True))})
 
 
-@dataclass(frozen=True, slots=True)
-class _Workload:
-    workload: Workload
-    access: AccessPattern
-    write_fraction: float
-    offset: int
-    placed: tuple[Placed, ...]
+_Parts = tuple[_Part, _Part, _Part]
 
 
-@dataclass(frozen=True, slots=True)
-class _Mechanism:
-    name: str
-    variant: str
-    page: int
-    mechanism: Mechanism
-    options: Mapping[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class _Rest:
-    populate: Literal["controller", "first_touch"]
-    topology: str
-    placement: str
-    machines: Topology | None
-    runners: tuple[dict[str, Any], ...]
-
-
-def _split(names: Sequence[str]) -> tuple[tuple[str, ...], ...]:
-    """Names that the workload's part reads, the mechanisms' part, and the rest."""
-    of_workload = tuple(name for name in names if name.startswith(("workload.", "access.")) or name in _WORKLOAD_KEYS)
-    of_mechanism = tuple(name for name in names if name.startswith("mechanism.") or name == "page")
-    return of_workload, of_mechanism, tuple(name for name in names if name not in (*of_workload, *of_mechanism))
-
-
-def _workload_part(
-    values: Mapping[str, Any], place: Callable[[Workload, int], tuple[Placed, ...]] = placed_regions
-) -> _Workload:
-    processes = _optional(values, "processes", functools.partial(parse_count, at_least=1))
-    region, offset = _optional(values, "region", parse_size), parse_size(values["offset"], "offset")
-    workload, access, write_fraction = _workload(values, processes, region, _write_fraction(values))
-    return _Workload(workload, access, write_fraction, offset, place(workload, offset))
-
-
-def _mechanism_part(values: Mapping[str, Any], claims: Claims) -> tuple[_Mechanism, ...]:
-    page = _optional(values, "page", parse_size)
-    names = _names(values)
-    made = []
-    for name in names:
-        mechanism = _mechanism(values, name, claims)
-        own_page = _page(mechanism, page, claims, name if len(names) == 1 else None)
-        options = {key: getattr(mechanism, key) for key in option_names(type(mechanism))}
-        made.append(_Mechanism(name, mechanism.variant, own_page, mechanism, options))
-    return tuple(made)
-
-
-def _rest_part(values: Mapping[str, Any], context: CellContext) -> _Rest:
-    engine = require_choice("engine", values["engine"])
-    engines = ("sim", "real") if engine == "both" else (engine,)
-    placement = PlacementChoice.of(_section(values, "placement"))
-    topology = topology_of(values)
-    machines = topology
-    if topology is None and placement != PlacementChoice() and values["host"] == "guest":
-        raise ConfigError(f"placement={placement.text}: say which topology the guest has, such as topology=guest_2n")
-    if topology is None and placement != PlacementChoice() and context.here is not None:
-        machines = context.here()
-    return _Rest(
-        cast(Literal["controller", "first_touch"], require_choice("populate", values["populate"])),
-        topology.name if topology else "here",
-        placement.text,
-        machines,
-        tuple(_runner(one, values, context, machines) for one in engines),
-    )
+def picker(names: Sequence[str], own: Sequence[str]) -> Callable[[tuple[Any, ...]], tuple[Any, ...]]:
+    """Make a function that picks from the values of all names those of its own."""
+    at = [names.index(name) for name in own]
+    if len(at) > 1:
+        return operator.itemgetter(*at)
+    return (lambda values: (values[at[0]],)) if at else (lambda _values: ())
 
 
 def _runners(
@@ -312,149 +200,3 @@ def _runners(
 
 def _not_offered(spec: WorkloadSpec, mechanism: str) -> str:
     return f"mechanism={mechanism}: {spec.name} can be started with {', '.join(spec.mechanisms)}"
-
-
-def _runner(engine: str, values: Mapping[str, Any], context: CellContext, machines: Topology | None) -> dict[str, Any]:
-    """Fields of a `Cell` that say who runs it."""
-    real = engine == "real"
-    host = require_choice("host", values["host"]) if real else "here"
-    machine = context.machine
-    if host == "guest":
-        machine = context.guest(machines, values.get("guest.kernel"))
-    costs = None if real else profile_of(values)
-    placed = "" if real or machines is None else f"+{PLACEMENT_MODEL}+{digest(topology_to_mapping(machines))}"
-    return {
-        "engine": engine,
-        "host": host,
-        "machine": machine if real else costs.machine if costs else "",
-        "cost": costs.name if costs else "",
-        "mmu": None if real else mmu_of(values),
-        "model": context.model(engine) + (f"+{costs.digest}" if costs else "") + placed,
-        "seed": context.seed,
-        "extrapolated": bool(values.get("extrapolated")) and not real,
-    }
-
-
-def _names(values: Mapping[str, Any]) -> Sequence[str]:
-    chosen = str(values["mechanism.name"])
-    if chosen == ALL:
-        return tuple(mechanisms())
-    if chosen not in mechanisms():
-        raise ConfigError(f"mechanism={chosen}: no mechanism of that name is registered; {near(chosen, mechanisms())}")
-    return (chosen,)
-
-
-def _mechanism(values: Mapping[str, Any], name: str, claims: Claims) -> Mechanism:
-    cls = mechanisms()[name]
-    # An option that is set for one mechanism stays with it; one that is set for all goes to those that have it.
-    bundled = {
-        key.rpartition(".")[2]: value
-        for key, value in values.items()
-        if key.startswith(f"{MECHANISM_OPTIONS}.{name}.") and not key.endswith(".name")
-    }
-    given = {
-        key.partition(".")[2]: value
-        for key, value in values.items()
-        if key.startswith("mechanism.") and key != "mechanism.name"
-    }
-    options = dict(bundled)
-    for key, value in given.items():
-        if key in option_names(cls):
-            claims.claim(f"mechanism.{key}", value)
-            options[key] = value
-        else:
-            claims.ask(f"mechanism.{key}", value, _unknown_option(values, key, value))
-    return _built(cls, json.dumps(options, sort_keys=True))
-
-
-def _unknown_option(values: Mapping[str, Any], key: str, value: Any) -> str:
-    chosen = str(values["mechanism.name"])
-    who = "no mechanism" if chosen == ALL else chosen
-    classes = mechanisms().values() if chosen == ALL else [mechanisms()[chosen]]
-    known = {name for cls in classes for name in option_names(cls)}
-    return f"mechanism.{key}={value}: {who} has this option; " + (near(key, known) if known else "there is none")
-
-
-@functools.cache
-def option_names(cls: type[Mechanism]) -> tuple[str, ...]:
-    """Names of a mechanism's options."""
-    return tuple(one.name for one in dataclasses.fields(cls))
-
-
-@functools.lru_cache(maxsize=1024)
-def _built(cls: type[Mechanism], options: str) -> Mechanism:
-    return cls.of(json.loads(options))
-
-
-def _page(mechanism: Mechanism, page: int | None, claims: Claims, only: str | None) -> int:
-    if page is None:
-        return mechanism.resolve_page(None, X86_64)
-    try:
-        resolved = mechanism.resolve_page(page, X86_64)
-    except ConfigError as error:
-        have = ", ".join(format_size(size).replace(" ", "") for size in X86_64.pages)
-        claims.ask("page", page, str(error) if only else f"page={page}: no mechanism has it; there are {have}")
-        return mechanism.resolve_page(None, X86_64)
-    claims.claim("page", page)
-    return resolved
-
-
-def _optional(values: Mapping[str, Any], key: str, parse: Callable[[Any, str], int]) -> int | None:
-    value = values.get(key)
-    return None if value is None else parse(value, key)
-
-
-def _write_fraction(values: Mapping[str, Any]) -> float | None:
-    value = values.get("write_fraction")
-    if value is None:
-        return None
-    if isinstance(value, bool):
-        raise ConfigError(f"write_fraction={value}: not a number")
-    try:
-        return float(value)
-    except (TypeError, ValueError):
-        raise ConfigError(f"write_fraction={value}: not a number") from None
-
-
-def _section(values: Mapping[str, Any], name: str) -> dict[str, Any]:
-    """What is set of a section, without its name in front."""
-    prefix = f"{name}."
-    return {key[len(prefix) :]: value for key, value in values.items() if key.startswith(prefix) and value is not None}
-
-
-def _workload(
-    values: Mapping[str, Any], processes: int | None, region: int | None, write_fraction: float | None
-) -> tuple[Workload, AccessPattern, float]:
-    params = _section(values, "workload")
-    name = params.pop("name")
-    spec = workloads().get(name)
-    if spec is None:
-        raise ConfigError(f"workload={name}: no workload of that name is registered; {near(name, workloads())}")
-    sizes = {}
-    for key in [key for key in params if key == "regions" or key.startswith("regions.")]:
-        value = params.pop(key)
-        if key.endswith(".size"):
-            sizes[key.split(".", 1)[1].removesuffix(".size")] = parse_size(value, f"workload.{key}")
-    for key in spec.required:
-        if params.get(key) is None:
-            raise ConfigError(f"workload.{key}: {name} has no default of it; say 'workload.{key}=[prog,arg]'")
-    access = _access(spec, _section(values, "access"))
-    workload = spec.resolve(
-        processes=processes,
-        region=region,
-        sizes=sizes,
-        access=access,
-        write_fraction=write_fraction,
-        params=params,
-    )
-    pattern = (access or spec.access).canonical()
-    return workload, pattern, spec.write_fraction if write_fraction is None else write_fraction
-
-
-def _access(spec: WorkloadSpec, params: dict[str, Any]) -> AccessPattern | None:
-    if not params:
-        return None
-    kind = params.pop("kind", None)
-    if kind is None:  # parameters alone change the workload's own pattern
-        return AccessPattern.of(spec.access.kind, **{**spec.access.params, **params})
-    return AccessPattern.of(str(kind), **params)

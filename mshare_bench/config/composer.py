@@ -142,6 +142,10 @@ class Composer:
             self._composed[key] = self._compose(key)
         return self._composed[key]
 
+    def composed_with(self, key: str, value: Any) -> Composition | None:
+        """Something that was composed already and has that value there; None where nothing has."""
+        return next((one for one in self._composed.values() if one.values.get(key) == value), None)
+
     def multirun(self, overrides: Sequence[str]) -> bool:
         """Whether these overrides ask for a multirun by themselves (`hydra.mode: MULTIRUN` of an experiment)."""
         return self.compose(overrides).multirun

@@ -43,7 +43,8 @@ def profile(name: str, composer: Composer | None = None) -> CostModel:
     ConfigError
         When there is none of that name, or it is wrong.
     """
-    found = profile_of((composer or Composer()).compose([f"cost={name}"]).values)
+    composer = composer or Composer()
+    found = profile_of((composer.composed_with("cost.name", name) or composer.compose([f"cost={name}"])).values)
     if found is None:
         raise ConfigError(f"cost={name}: holds no unit costs")
     return found

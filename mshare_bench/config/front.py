@@ -69,8 +69,12 @@ def invoke(arguments: Sequence[str], program: str) -> Invocation | None:
     name = args.config_name or "config"
     given = list(args.overrides)
     overrides = with_default_experiment(given) if name == "config" else given
-    if not (args.multirun or args.cfg or args.help or args.hydra_help or args.info or args.shell_completion):
-        return _single(overrides, name, args.config_dir)
+    if not (args.cfg or args.help or args.hydra_help or args.info or args.shell_completion):
+        if not args.multirun:
+            return _single(overrides, name, args.config_dir)
+        # Our sweeper would only hand the overrides on; where they are about Hydra itself, it has a say in that.
+        if not any(one.of_hydra for one in parse_overrides(overrides)):
+            return Invocation(tuple(overrides), True, name, args.config_dir)
     received: list[Invocation] = []
 
     def multiple(_overrides: list[str]) -> None:

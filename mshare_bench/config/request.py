@@ -1,13 +1,14 @@
 """What was asked for: overrides of the command line, read into sets of points with their axes, and settings."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from mshare_bench.config.cells import ALL, Candidate, CellContext, CellMaker, Claims
+from mshare_bench.config.cells import Candidate, CellMaker, picker
 from mshare_bench.config.composer import Composer
 from mshare_bench.config.keys import MULTIRUN_ONLY, is_coordinate, near, require_choice
 from mshare_bench.config.overrides import OPTION_SECTIONS, Override, parse_overrides, with_default_experiment
+from mshare_bench.config.parts import ALL, CellContext, Claims
 from mshare_bench.config.ranges import expand_range, with_ranges
 from mshare_bench.config.settings import Settings, settings_of
 from mshare_bench.domain.units import parse_count
@@ -194,20 +195,53 @@ def candidates(
         As `CellMaker.cells` does, and for an option or page that no mechanism has.
     """
     composer, claims = request.composer, Claims()
-    makers: dict[tuple[str, ...], CellMaker] = {}
-    groups: dict[tuple[str, ...], tuple[str, ...]] = {}
+    makers: dict[tuple[Any, ...], CellMaker] = {}
+    readers: dict[tuple[str, ...], _Reader] = {}
     for assignment in assignments:
-        leaves = {**point_set.leaves, **assignment}
-        if "mechanism" in leaves:  # every composition holds the options of all: no compose for another choice
-            leaves["mechanism.name"] = leaves.pop("mechanism")
-        names = tuple(leaves)
-        if names not in groups:
-            groups[names] = tuple(key for key in names if key in composer.groups)
-        chosen = tuple([f"{key}={_spelled(leaves.pop(key))}" for key in groups[names]])
-        if chosen not in makers:
-            makers[chosen] = CellMaker(composer.compose([*point_set.overrides, *chosen]), context, claims)
-        yield from makers[chosen].cells(leaves)
+        keys = tuple(assignment)
+        reader = readers.get(keys)
+        if reader is None:
+            reader = readers[keys] = _Reader.of(keys, point_set.leaves, composer.groups)
+        values = (*reader.fixed, *assignment.values())
+        chosen = tuple(map(_spelled, reader.choices(values)))
+        maker = makers.get((reader.groups, chosen))
+        if maker is None:
+            overrides = [f"{group}={choice}" for group, choice in zip(reader.groups, chosen, strict=True)]
+            composition = composer.compose([*point_set.overrides, *overrides])
+            maker = makers[reader.groups, chosen] = CellMaker(composition, context, claims)
+        yield from maker.cells(reader.names, reader.leaves(values))
     claims.check()
+
+
+@dataclass(frozen=True, slots=True)
+class _Reader:
+    """How assignments of the same keys are read.
+
+    Attributes
+    ----------
+    fixed
+        Values of the point set's own leaves, which come before those of the assignment.
+    groups, choices
+        Config groups, and what picks their choices from all values.
+    names, leaves
+        Keys that are set without a compose, and what picks their values.
+    """
+
+    fixed: tuple[Any, ...]
+    groups: tuple[str, ...]
+    choices: Callable[[tuple[Any, ...]], tuple[Any, ...]]
+    names: tuple[str, ...]
+    leaves: Callable[[tuple[Any, ...]], tuple[Any, ...]]
+
+    @classmethod
+    def of(cls, keys: tuple[str, ...], own: Mapping[str, Any], known: Container[str]) -> "_Reader":
+        """Make it for the keys of an assignment, the leaves of the point set and the config groups."""
+        fixed = {key: value for key, value in own.items() if key not in keys}
+        # Every composition holds the options of all mechanisms: no compose for another choice.
+        names = ["mechanism.name" if key == "mechanism" else key for key in (*fixed, *keys)]
+        groups = tuple(name for name in names if name in known)
+        leaves = tuple(name for name in names if name not in known)
+        return cls(tuple(fixed.values()), groups, picker(names, groups), leaves, picker(names, leaves))
 
 
 def _point_set(

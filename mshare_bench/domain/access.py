@@ -1,6 +1,5 @@
 """Access patterns: which pages of a region a process touches, and which of them it writes."""
 
-import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
@@ -96,7 +95,7 @@ class AccessPattern:
 
     def canonical(self) -> "AccessPattern":
         """Return the pattern with every number that its kind does not use at its default."""
-        return dataclasses.replace(AccessPattern(self.kind), **self.params)  # type: ignore[arg-type]
+        return AccessPattern(self.kind, **self.params)  # type: ignore[arg-type]
 
     def pages(self, size: int, page: int, first: int = 0) -> PageSet:
         """Pages that one process touches in `size` bytes of `page`-byte pages, `first` being the first page's number.

@@ -13,7 +13,7 @@ from mshare_bench.domain.access import AccessPattern
 from mshare_bench.domain.digest import digest, digest_of, members
 from mshare_bench.domain.mmu_setting import MmuSetting
 from mshare_bench.domain.topology import Topology
-from mshare_bench.domain.workload import Workload
+from mshare_bench.domain.workload import Region, Workload
 
 __all__ = ["POPULATE", "Cell", "Point", "digest"]
 
@@ -68,15 +68,14 @@ class Point:
     @property
     def coordinates(self) -> dict[str, Any]:
         """Everything that the digest is taken of, as plain values."""
-        return {**self._common, "mechanism": self.mechanism, "variant": self.variant, "page": self.page}
-
-    @property
-    def _common(self) -> dict[str, Any]:
         return {
             "workload": self.workload.name,
             "workload_params": dict(self.workload.params),
             "processes": self.workload.processes,
             "regions": {one.name: [one.size, one.instances] for one in self.workload.regions},
+            "mechanism": self.mechanism,
+            "variant": self.variant,
+            "page": self.page,
             "offset": self.offset,
             "access": self.access.kind,
             "access_params": self.access.params,
@@ -103,23 +102,55 @@ class Point:
 
     @property
     def _texts(self) -> tuple[str, ...]:
-        """Canonical JSON of what points under other mechanisms share, cut where theirs goes in, and its digest."""
+        """Canonical JSON of what points under other mechanisms share, cut where theirs goes in, and its digest.
+
+        Coordinates come in the order of their names; `mechanism`, `page` and `variant` belong between the four stretches.
+        """
         key = (self.offset, self.access, self.write_fraction, self.populate, self.topology, self.placement)
         texts = self.workload.texts.get(key)
         if texts is None:
-            common = self._common
-            cut = [members({name: common[name] for name in names}) for names in _STRETCHES]
-            texts = self.workload.texts[key] = (*cut, digest_of(f"{{{''.join(cut)[:-1]}}}"))
+            workload = self.workload
+            pattern = self.access.params
+            what = {"workload": workload.name, "workload_params": dict(workload.params)}
+            cut = (
+                _access_text(self.access.kind, tuple(pattern), *pattern.values()),
+                members({"offset": self.offset}),
+                f"{_where_text(self.placement, self.populate)}{members({'processes': workload.processes})}"
+                f"{_regions_text(workload.regions)}{_topology_text(self.topology)}",
+                members({**what, "write_fraction": float(self.write_fraction)}),
+            )
+            texts = workload.texts[key] = (*cut, digest_of(f"{{{''.join(cut)[:-1]}}}"))
         return texts
 
 
-_STRETCHES = (
-    ("access", "access_params"),
-    ("offset",),
-    ("placement", "populate", "processes", "regions", "topology"),
-    ("workload", "workload_params", "write_fraction"),
-)
-"""Names of the coordinates in their order, cut where `mechanism`, `page` and `variant` belong."""
+@functools.lru_cache(maxsize=1 << 10, typed=True)  # 1 and 1.0 are written in two ways
+def _access_text(kind: str, names: tuple[str, ...], *values: float) -> str:
+    return members({"access": kind, "access_params": dict(zip(names, values, strict=True))})
+
+
+@functools.lru_cache(maxsize=1 << 10)
+def _where_text(placement: str, populate: str) -> str:
+    return members({"placement": placement, "populate": populate})
+
+
+@functools.lru_cache(maxsize=1 << 10)
+def _topology_text(topology: str) -> str:
+    return members({"topology": topology})
+
+
+def _regions_text(regions: tuple[Region, ...]) -> str:
+    known = _regions.get(id(regions))
+    if known is None:
+        if len(_regions) >= _MOST_REGIONS:
+            _regions.clear()
+        text = members({"regions": {one.name: [one.size, one.instances] for one in regions}})
+        known = _regions[id(regions)] = regions, text
+    return known[1]
+
+
+_MOST_REGIONS = 1 << 12
+# By their id, since a hash of forty regions takes as long as their text; they are kept, so that nothing else gets it.
+_regions: dict[int, tuple[tuple[Region, ...], str]] = {}
 
 
 @functools.lru_cache(maxsize=1 << 10)

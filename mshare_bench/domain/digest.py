@@ -17,7 +17,7 @@ def canonical(values: Mapping[str, Any]) -> str:
 
 def members(values: Mapping[str, Any]) -> str:
     """Canonical JSON without its braces, a comma behind it: a stretch of the JSON of a larger mapping."""
-    return _CANONICAL.encode(values)[1:-1] + ","
+    return canonical(values)[1:-1] + ","
 
 
 def digest_of(text: str) -> str:

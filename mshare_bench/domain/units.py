@@ -63,6 +63,8 @@ def parse_count(value: str | int | float, key: str = "count", at_least: int = 0)
     ConfigError
         When it is no whole number, or below `at_least`.
     """
+    if type(value) is int and value >= at_least:
+        return value
     try:
         number = float(str(value).replace("_", "")) if not isinstance(value, bool) else float("nan")
     except ValueError:
@@ -75,6 +77,8 @@ def parse_count(value: str | int | float, key: str = "count", at_least: int = 0)
 
 
 def _parse(value: object, key: str, units: dict[str, int], what: str, base: str) -> int:
+    if type(value) is int and value >= 0:
+        return value
     if isinstance(value, bool) or value is None:
         raise ConfigError(f"{key}={value}: not {what}")
     text = str(value).strip()

@@ -2,6 +2,7 @@
 
 import datetime
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from mshare_bench.study.plan import kinds_of, plan_of
 from mshare_bench.study.result import Result
 from mshare_bench.study.tracking import check_tracking, tracker_of, write_report
 from mshare_bench.sweep.plan import Plan, Refusal, finished_on
+from mshare_bench.uncollected import set_aside, uncollected
 
 if TYPE_CHECKING:
     from mshare_bench.config.request import Request
@@ -73,8 +75,14 @@ def run_request(request: "Request", observer: Observer) -> Result:
 
     settings = request.settings
     check_tracking(settings)
-    plan = plan_of(request, observer.note)
-    with Store.create(out_folder(settings), settings.name, sweep=plan.digest, config=record_of(request)) as store:
+    with ExitStack() as open_until_done:
+        with uncollected():
+            plan = plan_of(request, observer.note)
+            open_until_done.enter_context(set_aside())  # the cells stay until the end
+        sweep, record = plan.digest, record_of(request)
+        store = open_until_done.enter_context(
+            Store.create(out_folder(settings), settings.name, sweep=sweep, config=record)
+        )
         try:
             run_missing(plan, store, request, observer, costs_of(request, plan.cells))
         finally:  # what finished is kept, also when interrupted

@@ -12,7 +12,7 @@ from mshare_bench.sweep.plan import Plan, finished_on, make_plan
 from mshare_bench.uncollected import uncollected
 
 if TYPE_CHECKING:
-    from mshare_bench.config.cells import CellContext
+    from mshare_bench.config.parts import CellContext
     from mshare_bench.config.request import PointSet, Request
     from mshare_bench.config.settings import Settings
     from mshare_bench.domain.topology import Topology
@@ -36,7 +36,7 @@ def plan_of(request: "Request", note: Callable[[str], None] | None = None) -> Pl
     ConfigError
         For what the configuration names and can't be.
     """
-    from mshare_bench.config.cells import CellContext
+    from mshare_bench.config.parts import CellContext
     from mshare_bench.config.request import candidates
     from mshare_bench.real.environment import machine_digest
     from mshare_bench.sim.mmu.cells import check_inputs

@@ -4,8 +4,9 @@ from typing import Any
 
 import pytest
 
-from mshare_bench.config.cells import CellContext, CellMaker, Claims
+from mshare_bench.config.cells import CellMaker
 from mshare_bench.config.composer import Composer
+from mshare_bench.config.parts import CellContext, Claims
 from mshare_bench.errors import ConfigError
 from mshare_bench.mechanisms.registry import mechanisms
 
@@ -16,7 +17,7 @@ def made(context: CellContext | None = None, **leaves: Any) -> dict[str, Any]:
     claims = Claims()
     maker = CellMaker(COMPOSITION, context or CellContext(), claims)
     named = {key.replace("__", "."): value for key, value in leaves.items()}
-    found = {one.cell.point.mechanism: one for one in maker.cells(named)}
+    found = {one.cell.point.mechanism: one for one in maker.cells(tuple(named), tuple(named.values()))}
     claims.check()
     return found
 

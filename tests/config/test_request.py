@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mshare_bench.config.cells import CellContext
 from mshare_bench.config.composer import Composer
 from mshare_bench.config.overrides import spell
+from mshare_bench.config.parts import CellContext
 from mshare_bench.config.request import PointSet, Request, candidates, read_request, read_where
 from mshare_bench.domain.cell import Cell
 from mshare_bench.errors import ConfigError

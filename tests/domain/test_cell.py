@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from mshare_bench.config.cells import CellContext
+from mshare_bench.config.parts import CellContext
 from mshare_bench.config.request import candidates, read_request
 from mshare_bench.domain.cell import Cell
 from mshare_bench.domain.digest import digest
