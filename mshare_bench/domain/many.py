@@ -16,7 +16,7 @@ from typing import Any, NoReturn, ParamSpec, TypeVar, cast
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Divided", "Many", "alone", "distinct", "each", "larger", "many", "remembered", "smaller"]
+__all__ = ["Divided", "Many", "alone", "distinct", "each", "each_once", "larger", "many", "remembered", "smaller"]
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
@@ -114,6 +114,35 @@ def each(function: Callable[..., Any], *values: Any) -> Any:
     shape = np.broadcast_shapes(*(one.shape for one in arrays))
     found = list(map(function, *(_elements(value, shape) for value in values)))
     return _together(found, shape)
+
+
+class _Held:
+    """A value as a key of a cache: an array by its numbers, what else has arrays inside by its identity."""
+
+    __slots__ = ("key", "value")
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+        self.key = (value.shape, value.tobytes()) if isinstance(value, Many) else id(value)
+
+    def __hash__(self) -> int:
+        return hash(self.key)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Held) and self.key == other.key
+
+
+def each_once(function: Callable[..., Any], *values: Any) -> Any:
+    """The same for values that come again, as page sets of a sweep do with the next mechanism: computed once."""
+    if not _arrays(values, []):
+        return function(*values)
+    return _each_once(function, *(_Held(value) if _arrays(value, []) else value for value in values))
+
+
+# As many as 40 regions have for a few spans each, of a few groups of cells.
+@functools.lru_cache(maxsize=1 << 12)
+def _each_once(function: Callable[..., Any], *values: Any) -> Any:
+    return each(function, *(value.value if isinstance(value, _Held) else value for value in values))
 
 
 def alone(*values: Any) -> None:

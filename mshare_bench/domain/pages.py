@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mshare_bench.domain.draws import drawn, drawn_spans
-from mshare_bench.domain.many import alone, each, larger, remembered, smaller
+from mshare_bench.domain.many import alone, each, each_once, larger, remembered, smaller
 
 __all__ = [
     "BLOCK",
@@ -112,7 +112,7 @@ class Run:
             first = (base + self.step * self.begin) // span
             last = (base + self.step * (self.end - 1)) // span
             return Spans(self.end - self.begin if self.step >= span else last - first + 1, first, last)
-        return cast(Spans, each(_drawn_spans, self, base, span))
+        return cast(Spans, each_once(_drawn_spans, self, base, span))
 
     def intervals(self, origin: int, span: int) -> _Pages:
         """Spans that hold a page, as merged `[first, last]` rows, ascending; shape (n, 2)."""

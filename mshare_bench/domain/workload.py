@@ -144,6 +144,8 @@ class Workload:
     main: str
     params: Mapping[str, Any] = field(default_factory=dict)
     texts: dict[Any, tuple[str, ...]] = field(default_factory=dict, init=False, repr=False, compare=False)
+    # What `sim` finds out to compute it together with others: all mechanisms of a sweep share it.
+    _make: Any = field(default=None, init=False, repr=False, compare=False)
 
     @property
     def processes(self) -> int:

@@ -8,6 +8,7 @@ Cells that differ in nothing but how many processes there are share a row of the
 on how many others do the same, so it is counted once for all of them.
 """
 
+import functools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, cast
@@ -72,52 +73,72 @@ class Alike:
 def group_alike(cells: Sequence[Cell]) -> list[Alike]:
     """Group cells, in the order in which each group's first comes."""
     groups: dict[Any, list[Cell]] = {}
-    makes: dict[int, Any] = {}
     for cell in cells:
-        groups.setdefault(_key(cell, makes), []).append(cell)
+        groups.setdefault(_key(cell), []).append(cell)
     return [_stacked(group) for group in groups.values()]
 
 
-def _key(cell: Cell, makes: dict[int, Any]) -> Any:
-    """Everything of a cell but its numbers; `makes` holds what is known of touches, which cells share."""
-    point = cell.point
-    workload = point.workload
-    if point.machines is not None or cell.mmu or workload.processes * workload.region_bytes > _EXACT:
-        return id(cell)
-    groups = []
-    for group in workload.groups:
-        cohorts: list[Any] = []
-        for cohort in group.cohorts:
-            for touch in cohort.touches:
-                if id(touch) not in makes:
-                    makes[id(touch)] = _make(touch)
+@dataclass(slots=True)
+class _Make:
+    """What is known of a workload; several workloads of one make have one `key`.
+
+    `pattern` tells workloads apart that differ in more than their processes.
+    """
+
+    key: Any
+    pattern: tuple[int, ...]
+    region_bytes: int
+    numbers: npt.NDArray[np.int64] | None = None
+
+    def __reduce__(self) -> tuple[type[None], tuple[()]]:
+        """Identities hold in this process only: a workload that is sent to another is looked at anew there."""
+        return type(None), ()
+
+
+def _make_of(workload: Workload) -> _Make:
+    if workload._make is None:
+        touches = [touch for group in workload.groups for cohort in group.cohorts for touch in cohort.touches]
+        sizes = (number for region in workload.regions for number in (region.size, region.instances))
+        key = (
+            workload.name,
+            *((one.name, one.instances > 1, one.adjacent) for one in workload.regions),
             # The first process of several may do more than the others, so one alone is another make.
-            cohorts.append((cohort.processes > 1, *(makes[id(touch)] for touch in cohort.touches)))
-        groups.append((group.name, group.role, group.life, *cohorts))
-    return (
-        workload.name,
-        *((one.name, one.instances > 1, one.adjacent) for one in workload.regions),
-        *groups,
-        str(workload.params),
-        *(point.mechanism, point.variant, point.page, point.offset, point.access, point.write_fraction, point.populate),
-        *(
-            point.topology,
-            point.placement,
-            cell.engine,
-            cell.host,
-            cell.machine,
-            cell.cost,
-            cell.seed,
-            cell.extrapolated,
-        ),
-    )
+            *(
+                (group.name, group.role, group.life, *((one.processes > 1, len(one.touches)) for one in group.cohorts))
+                for group in workload.groups
+            ),
+            *map(_touch_key, touches),
+            str(workload.params),
+        )
+        made = _Make(_same(key), (*sizes, *map(id, touches)), workload.region_bytes)
+        object.__setattr__(workload, "_make", made)
+    return cast(_Make, workload._make)
 
 
-def _make(touch: Touch) -> Any:
+@functools.lru_cache(maxsize=4096)
+def _same(key: Any) -> Any:
+    """The first of equal keys, so that they can be told by identity."""
+    return key
+
+
+def _touch_key(touch: Touch) -> Any:
     """What a touch is made of, its numbers aside."""
     sets = (touch.touched, touch.written, touch.read)
     same = (touch.written is touch.touched, touch.read is touch.touched)
     return touch.region, touch.stride > 0, same, tuple(tuple(run.whole for run in pages.runs) for pages in sets)
+
+
+def _key(cell: Cell) -> Any:
+    """Everything of a cell but its numbers."""
+    point = cell.point
+    made = _make_of(point.workload)
+    if point.machines is not None or cell.mmu or point.workload.processes * made.region_bytes > _EXACT:
+        return id(cell)
+    return (
+        *(id(made.key), point.mechanism, point.variant, point.page, point.offset),
+        *(point.access, point.write_fraction, point.populate, point.topology, point.placement),
+        *(cell.engine, cell.host, cell.machine, cell.cost, cell.seed, cell.extrapolated),
+    )
 
 
 def _stacked(cells: Sequence[Cell], partings: int = 0) -> Alike:
@@ -126,55 +147,67 @@ def _stacked(cells: Sequence[Cell], partings: int = 0) -> Alike:
         return Alike((cells[0],), first)
     patterns: dict[Any, list[Cell]] = {}
     for cell in cells:
-        workload = cell.point.workload
-        touches = (id(touch) for group in workload.groups for cohort in group.cohorts for touch in cohort.touches)
-        patterns.setdefault((*map(_region_numbers, workload.regions), *touches), []).append(cell)
-    rows = list(patterns.values())
+        patterns.setdefault(_make_of(cell.point.workload).pattern, []).append(cell)
+    # In one order, whatever cells a batch begins with: what is known of these patterns is found again.
+    rows = [patterns[pattern] for pattern in sorted(patterns)]
     width = max(map(len, rows))
     ordered = tuple(cell for row in rows for cell in row)
     places = np.array([at * width + place for at, row in enumerate(rows) for place in range(len(row))], np.int64)
     # Short rows are filled up with their last cell, so that the array is whole.
-    counts = np.array([[_processes(cell.point.workload) for cell in row] + [_processes(row[-1].point.workload)] *
-                       (width - len(row)) for row in rows], np.int64)  # fmt: skip
-    stacked = _workload(first.workload, [row[0].point.workload for row in rows], counts)
+    filled = [[*row, *[row[-1]] * (width - len(row))] for row in rows]
+    counts = np.array([[_processes(cell.point.workload) for cell in row] for row in filled], np.int64)
+    stacked = _workload([row[0].point.workload for row in rows], counts)
     return Alike(ordered, replace(first, workload=stacked), (len(rows), width), places, partings)
-
-
-def _region_numbers(region: Region) -> tuple[int, int]:
-    return region.size, region.instances
 
 
 def _processes(workload: Workload) -> list[int]:
     return [cohort.processes for group in workload.groups for cohort in group.cohorts]
 
 
-def _workload(first: Workload, rows: Sequence[Workload], counts: npt.NDArray[np.int64]) -> Workload:
+def _workload(rows: Sequence[Workload], counts: npt.NDArray[np.int64]) -> Workload:
     """A workload like the first with the numbers of all."""
-    numbers = np.array([_numbers(one) for one in rows], np.int64).T
-    same = (numbers == numbers[:, :1]).all(axis=1).tolist()
-    columns = iter(
-        [
-            row[0].item() if alike else row[:, None].view(Many)
-            for row, alike in zip(np.ascontiguousarray(numbers), same, strict=True)
-        ]
-    )
-
-    def take() -> int:
-        return cast(int, next(columns))
-
-    cohort_counts = iter(np.moveaxis(counts, 2, 0))
-    regions = tuple(replace(one, size=take(), instances=take()) for one in first.regions)
+    first = rows[0]
+    regions, touches = _patterns(tuple(_make_of(one).pattern for one in rows), _Rows(rows))
+    numbers, touched = iter(np.moveaxis(counts, 2, 0)), iter(touches)
     groups = tuple(
         replace(
             group,
             cohorts=tuple(
-                Cohort(many(next(cohort_counts)), tuple(_touch(touch, take) for touch in cohort.touches))
-                for cohort in group.cohorts
+                Cohort(many(next(numbers)), tuple(next(touched) for _ in cohort.touches)) for cohort in group.cohorts
             ),
         )
         for group in first.groups
     )
     return replace(first, regions=regions, groups=groups)
+
+
+class _Rows(list[Workload]):
+    """Workloads beside the key that tells them: as long as it is kept they live, so that the identities in it stay theirs."""
+
+    def __hash__(self) -> int:  # type: ignore[override]
+        return 0
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Rows)
+
+
+@functools.lru_cache(maxsize=32)
+def _patterns(_key: tuple[tuple[int, ...], ...], rows: _Rows) -> tuple[tuple[Region, ...], tuple[Touch, ...]]:
+    """Regions and touches with the numbers of all; the same objects for the same patterns."""
+    first = rows[0]
+    numbers = np.ascontiguousarray(np.array([_numbers(one) for one in rows], np.int64).T)
+    same = (numbers == numbers[:, :1]).all(axis=1).tolist()
+    columns = iter(
+        [row[0].item() if alike else row[:, None].view(Many) for row, alike in zip(numbers, same, strict=True)]
+    )
+
+    def take() -> int:
+        return cast(int, next(columns))
+
+    regions = tuple(replace(one, size=take(), instances=take()) for one in first.regions)
+    groups = first.groups
+    touches = tuple(_touch(touch, take) for group in groups for cohort in group.cohorts for touch in cohort.touches)
+    return regions, touches
 
 
 def _touch(touch: Touch, take: Callable[[], int]) -> Touch:
@@ -189,16 +222,19 @@ def _pages(pages: PageSet, take: Callable[[], int]) -> PageSet:
     return PageSet(tuple(Run(*(take() for _ in range(8))) for _ in pages.runs))
 
 
-def _numbers(workload: Workload) -> list[int]:
-    """Every number of a workload but those of its processes, in the order in which `_workload` takes them."""
-    found = [number for region in workload.regions for number in _region_numbers(region)]
-    for group in workload.groups:
-        for cohort in group.cohorts:
-            for touch in cohort.touches:
-                found.append(touch.stride)
-                sets = [touch.touched]
-                sets += [pages for pages in (touch.written, touch.read) if pages is not touch.touched]
-                for pages in sets:
-                    for run in pages.runs:
-                        found += (run.first, run.step, run.length, run.low, run.high, run.begin, run.end, run.seed)
-    return found
+def _numbers(workload: Workload) -> npt.NDArray[np.int64]:
+    """Every number of a workload but those of its processes, in the order in which `_patterns` takes them."""
+    made = _make_of(workload)
+    if made.numbers is None:
+        found = [number for region in workload.regions for number in (region.size, region.instances)]
+        for group in workload.groups:
+            for cohort in group.cohorts:
+                for touch in cohort.touches:
+                    found.append(touch.stride)
+                    sets = [touch.touched]
+                    sets += [pages for pages in (touch.written, touch.read) if pages is not touch.touched]
+                    for pages in sets:
+                        for run in pages.runs:
+                            found += (run.first, run.step, run.length, run.low, run.high, run.begin, run.end, run.seed)
+        made.numbers = np.array(found, np.int64)
+    return made.numbers

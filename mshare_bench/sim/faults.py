@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mshare_bench.domain.geometry import Geometry, Level
-from mshare_bench.domain.many import alone, each, remembered
+from mshare_bench.domain.many import alone, each, each_once, remembered
 from mshare_bench.domain.pages import PageSet, union_intervals
 from mshare_bench.domain.union import Copies, union_spans
 from mshare_bench.domain.workload import Cohort, Touch, Workload
@@ -157,7 +157,7 @@ def _windows(
     if extent.start or not np.any(origin % window):
         return total
     if not stride:
-        return total - cast(int, each(_reaches_on, read, origin, window, table)) * processes
+        return total - cast(int, each_once(_reaches_on, read, origin, window, table)) * processes
     return total - cast(int, each(_reaching_on, read, origin, window, table, stride, processes))
 
 

@@ -3,7 +3,7 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from mshare_bench.domain.many import Divided, Many, alone, distinct, each, larger, many, remembered, smaller
+from mshare_bench.domain.many import Divided, Many, alone, distinct, each, each_once, larger, many, remembered, smaller
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,3 +115,18 @@ def test_distinct_keeps_the_order_of_values_with_and_without_arrays():
     assert distinct([3, 1, 3]) == [3, 1]
     one, other = Pair(column(1, 2), 3), Pair(column(4, 5), 3)
     assert distinct([one, other, Pair(column(1, 2), 3)]) == [one, other]
+
+
+def test_each_once_knows_a_value_by_identity_and_an_array_by_its_numbers():
+    calls = []
+
+    def added(pair, number):
+        calls.append(number)
+        return pair.low + number
+
+    pair = Pair(column(1, 2), 0)
+    first = [each_once(added, pair, column(10, 20)).tolist() for _ in range(2)]
+    assert (first, len(calls)) == ([[[11], [22]]] * 2, 2)
+    assert each_once(added, pair, column(10, 30)).tolist() == [[11], [32]]
+    assert each_once(added, Pair(column(3, 4), 0), column(10, 20)).tolist() == [[13], [24]]
+    assert (each_once(added, Pair(1, 0), 2), len(calls)) == (3, 7)

@@ -1,5 +1,6 @@
 import contextlib
 import itertools
+import pickle
 
 import numpy as np
 import pytest
@@ -158,3 +159,15 @@ def test_slices_are_computed_together_and_sums_beyond_64_bits_alone():
     ranks = [Cell(make_point("shmem", processes, 64 * MIB, workload="hpc_ranks")) for processes in (8, 16)]
     huge = [Cell(make_point("anon_thp", processes, 4 * TIB)) for processes in (10**7, 2 * 10**7)]
     assert [len(one.cells) for one in group_alike([*ranks, *huge])] == [2, 1, 1]
+
+
+def test_workloads_from_another_process_are_looked_at_anew():
+    sweep = [Cell(make_point("shmem", 4, size * MIB, workload="hpc_ranks"), cost="test") for size in (64, 66, 70)]
+    (found,) = group_alike(sweep)
+    sent = pickle.loads(pickle.dumps(sweep))
+    assert sent[0].point.workload == sweep[0].point.workload
+    assert sent[0].point.workload._make is None
+    assert sweep[0].point.workload._make is not None
+    engine = SimEngine(costs=COSTS)
+    assert rows(engine, [sent]) == rows(engine, [[cell] for cell in sweep])
+    assert found.shape == (3, 1)
