@@ -4,7 +4,10 @@ import random
 from collections.abc import Sequence
 
 from mshare_bench.domain.topology import Machine, MachineCohort, Network, Node, Topology
+from mshare_bench.errors import PlacementError
 from mshare_bench.placement.demand import Demand
+from mshare_bench.placement.heuristic import policy_placements
+from mshare_bench.placement.problem import Problem, make_problem
 
 GIB = 1 << 30
 
@@ -81,3 +84,22 @@ def random_demands(
 def _traffic(rng: random.Random, g: int, groups: int, chance: float) -> tuple[tuple[str, float], ...]:
     others: Sequence[int] = [other for other in range(groups) if other != g]
     return ((f"g{rng.choice(others)}", 10 ** rng.uniform(6, 8.5)),) if others and rng.random() < chance else ()
+
+
+def placeable(count: int, groups: int = 10, memory: float = 0.6) -> list[Problem]:
+    """The first so many problems on four nodes for which some policy finds room."""
+    found: list[Problem] = []
+    seed = 0
+    while len(found) < count:
+        rng = random.Random(seed)
+        topology = random_topology(rng, 4, 1 + seed % 2)
+        seed += 1
+        try:
+            problem = make_problem(
+                topology, random_demands(rng, topology, groups, cpus=0.5, memory=memory, traffic=0.3)
+            )
+            if policy_placements(problem):
+                found.append(problem)
+        except PlacementError:
+            continue
+    return found

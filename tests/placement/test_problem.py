@@ -1,24 +1,13 @@
-import numpy as np
 import pytest
 
-from mshare_bench.domain.topology import Machine, MachineCohort, Network, Node, Topology
 from mshare_bench.errors import ConfigError, PlacementError
 from mshare_bench.placement.demand import Demand
-from mshare_bench.placement.patterns import data_patterns, table_patterns
 from mshare_bench.placement.problem import Problem, make_problem
-
-GIB = 1 << 30
-
-
-def topology(machines: int = 1) -> Topology:
-    nodes = (Node(0, (0, 1), 8 * GIB), Node(3, (2, 3), 4 * GIB), Node(7, (), 4 * GIB, kind="cxl"))
-    latency = ((80.0, 140.0, 200.0), (140.0, 90.0, 260.0), (None, None, None))
-    machine = Machine("m", nodes, ((10, 20, 30), (20, 10, 40), (30, 40, 10)), latency)
-    return Topology("t", (MachineCohort(machine, machines),), Network(2e9, 64_000) if machines > 1 else None)
+from tests.placement.by_hand import GIB, uneven
 
 
 def test_nodes_of_all_machines_are_numbered_through() -> None:
-    problem = make_problem(topology(3), [Demand("g")], overcommit=1.5)
+    problem = make_problem(uneven(3), [Demand("g")], overcommit=1.5)
     assert list(problem.machine_of) == [0, 0, 0, 1, 1, 1, 2, 2, 2]
     assert list(problem.cpu_room[:3]) == [3.0, 3.0, 0.0]
     assert problem.node_id(4) == 3
@@ -26,50 +15,38 @@ def test_nodes_of_all_machines_are_numbered_through() -> None:
 
 
 def test_penalties_are_over_the_fastest_load() -> None:
-    kind = make_problem(topology(), [Demand("g")]).kinds[0]
+    kind = make_problem(uneven(), [Demand("g")]).kinds[0]
     assert kind.penalty[:2].tolist() == [[0.0, 60.0, 120.0], [60.0, 10.0, 180.0]]
     assert kind.order[1] == (1, 0, 2)
     assert kind.replicas == (0, 1)
 
 
-def test_patterns_are_every_way_to_hold_a_thing() -> None:
-    kind = make_problem(topology(), [Demand("g")]).kinds[0]
-    patterns = {one.name: one for one in table_patterns(kind)}
-    assert list(patterns) == ["node 0", "node 3", "node 7", "interleave", "weighted", "replicate"]
-    assert [one.name for one in data_patterns(kind)] == list(patterns)[:-1]
-    assert patterns["weighted"].share.tolist() == [0.5, 0.25, 0.25]
-    assert patterns["interleave"].penalty[0] == pytest.approx(60)
-    assert patterns["replicate"].penalty[:2].tolist() == [0.0, 10.0]
-    assert [one.replicas for one in patterns.values()] == [1, 1, 1, 1, 1, 2]
-    assert all(np.isclose(one.share.sum(), one.replicas) for one in patterns.values())
-
-
 def test_reads_are_split_by_what_they_go_to() -> None:
     demand = Demand("g", domain="d", shared_table_bytes=1, accesses_per_s=1000, walk_share=0.2, shared_share=0.25)
-    assert make_problem(topology(), [demand]).rates(0) == pytest.approx((600, 150, 200, 50))
+    assert make_problem(uneven(), [demand]).rates(0) == pytest.approx((600, 150, 200, 50))
     alone = Demand("g", domain="d", accesses_per_s=1000, walk_share=0.2, shared_share=0.25)
-    assert make_problem(topology(), [alone]).rates(0) == pytest.approx((600, 200, 200, 0))
+    assert make_problem(uneven(), [alone]).rates(0) == pytest.approx((600, 200, 200, 0))
 
 
 def test_like_demands_are_merged_unless_others_send_to_them() -> None:
     alike = [Demand("a"), Demand("b"), Demand("c", cpus=0.5)]
-    problem = make_problem(topology(), alike)
+    problem = make_problem(uneven(), alike)
     assert [one.count for one in problem.classes] == [2, 1]
     assert problem.members == (((0, 1), (1, 1)), ((2, 1),))
     talk = [Demand("a", cpus=0.1, count=3, traffic=(("b", 6.0),)), Demand("b", cpus=0.1, count=2)]
-    problem = make_problem(topology(2), talk)
+    problem = make_problem(uneven(2), talk)
     assert [one.count for one in problem.classes] == [3, 1, 1]
     assert problem.traffic == ((0, 1, 3.0), (0, 2, 3.0))
     assert problem.traffic_price() == pytest.approx(0.5 + 64_000 / (64 << 10))
 
 
 def test_all_memory_is_worth_as_much_as_all_cpus() -> None:
-    problem = make_problem(topology(5), [Demand("g")])
+    problem = make_problem(uneven(5), [Demand("g")])
     assert problem.memory_price() * problem.topology.memory == pytest.approx(problem.topology.cpus * 1e9)
 
 
 def make(*demands: Demand, **options: float) -> Problem:
-    return make_problem(topology(), demands, **options)
+    return make_problem(uneven(), demands, **options)
 
 
 @pytest.mark.parametrize(
@@ -100,7 +77,7 @@ def test_a_unit_larger_than_a_machine_is_refused() -> None:
     with pytest.raises(
         PlacementError, match="groups.g: one unit and its domain need 20 GiB, the largest machine of t has 16 GiB"
     ):
-        make_problem(topology(2), [Demand("g", private_bytes=10 * GIB, domain="d", shared_bytes=10 * GIB)])
+        make_problem(uneven(2), [Demand("g", private_bytes=10 * GIB, domain="d", shared_bytes=10 * GIB)])
 
 
 def test_overcommit_must_be_positive() -> None:

@@ -60,3 +60,17 @@ def test_a_broken_plug_in_is_a_warning_with_its_reason(fresh: None, monkeypatch:
     monkeypatch.setattr(registry.importlib.metadata, "entry_points", entry_points)
     with pytest.warns(UserWarning, match=r"plug-in broken \(nowhere:policy\) is left out: no such module"):
         assert "pack" in policies()
+
+
+def test_all_policies_are_there() -> None:
+    assert list(policies()) == [
+        "bind",
+        "first_touch",
+        "interleave",
+        "local",
+        "optimal",
+        "pack",
+        "round_robin",
+        "spread",
+    ]
+    assert list(table_policies()) == ["first_touch", "follow_majority", "interleave", "replicate"]
