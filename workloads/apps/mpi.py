@@ -1,10 +1,12 @@
 """MPI ranks of one node that share a window: `MPI_Win_allocate_shared`, allocated by rank 0, touched whole by every rank.
 
 Needs `mpi4py` and an MPI with `mpiexec`; the `mpich` wheel is one and has no setting for root. MPI's own buffers are shared
-memory as well; watched is what is as large as the window.
+memory as well; watched is what is as large as the window. Their files in `/dev/shm` would outlive ranks that are killed: as root,
+the ranks have a `/dev/shm` of their own, in a mount namespace that goes with them.
 """
 
 import importlib.util
+import os
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
@@ -17,6 +19,10 @@ from mshare_bench.domain.workload import Cohort, ProcessGroup, Region, WorkloadR
 from mshare_bench.workloads.registry import workload
 
 __all__ = ["APP_MPI", "MpiDriver"]
+
+
+_SCRIPT = 'mount -t tmpfs mshare-bench /dev/shm && exec "$@"'
+_APART = ("unshare", "--mount", "--propagation", "private", "sh", "-c", _SCRIPT, "mpi")
 
 
 class MpiDriver:
@@ -44,8 +50,9 @@ class MpiDriver:
         assert self._mpiexec is not None
         program = Path(__file__).with_name("_mpi_rank.py")
         ranks = str(stage.workload.processes)
+        apart = _APART if os.geteuid() == 0 and shutil.which("unshare") else ()
         stage.spawn(
-            [self._mpiexec, "-n", ranks, sys.executable, str(program), str(stage.folder), str(self._size)],
+            [*apart, self._mpiexec, "-n", ranks, sys.executable, str(program), str(stage.folder), str(self._size)],
             name="mpiexec",
         )
 

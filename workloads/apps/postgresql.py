@@ -160,6 +160,8 @@ class PostgresqlDriver:
             "unix_socket_directories": f"'{stage.folder / 'socket'}'",
             "unix_socket_permissions": "0777",
             "max_parallel_workers_per_gather": 0,
+            # In files of its folder: segments in /dev/shm would outlive a server that is killed.
+            "dynamic_shared_memory_type": "mmap",
             "jit": "off",
             "synchronize_seqscans": "off",
             "autovacuum": "off",

@@ -76,6 +76,7 @@ def test_a_killed_run_leaves_nothing_behind(tmp_path):
         "workload.seconds=0", "tracking=none", "--quiet", f"out={tmp_path / 'o'}",
     ]  # fmt: skip
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}
+    memory = {one for one in os.listdir("/dev/shm") if one.startswith("PostgreSQL")}
     started = subprocess.Popen(command, cwd=tmp_path, env=environment)
     deadline = time.monotonic() + 60
     while not (mine := _folders_of(started.pid)) or not (mine[0] / "socket" / ".s.PGSQL.5432").exists():
@@ -92,6 +93,7 @@ def test_a_killed_run_leaves_nothing_behind(tmp_path):
     )
     assert done.returncode == 0, done.stderr
     assert not mine[0].exists()
+    assert {one for one in os.listdir("/dev/shm") if one.startswith("PostgreSQL")} <= memory
     assert {row["status"] for row in Store.open(tmp_path / "o").table("cells").to_pylist()} == {"ok"}
 
 
