@@ -10,7 +10,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["drawn", "drawn_spans"]
+__all__ = ["HEAD", "drawn", "drawn_head", "drawn_spans"]
+
+HEAD = 64
+"""Positions at the start of a draw that can be had without all the others."""
 
 _Pages = npt.NDArray[np.int64]
 
@@ -55,7 +58,10 @@ def _nth(inside: npt.NDArray[np.bool_], number: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class _Sketch:
-    """How many positions, the first and the last, the widest distance of neighbours, and the neighbours that are not near."""
+    """How many positions, the first and the last, the widest distance of neighbours, and the neighbours that are not near.
+
+    `head` are the positions below `HEAD`.
+    """
 
     count: int
     first: int
@@ -63,6 +69,7 @@ class _Sketch:
     widest: int
     before: npt.NDArray[np.int32]
     after: npt.NDArray[np.int32]
+    head: _Pages
 
 
 @functools.lru_cache(maxsize=4096)
@@ -71,9 +78,14 @@ def _sketch(length: int, low: int, high: int, seed: int) -> _Sketch:
     apart = np.diff(positions)
     wide = np.flatnonzero(apart >= _NEAR)
     widest = int(apart[wide].max()) if len(wide) else _NEAR - 1
-    return _Sketch(
-        len(positions), int(positions[0]), int(positions[-1]), widest, positions[:-1][wide], positions[1:][wide]
-    )
+    head = positions[: np.searchsorted(positions, HEAD)].astype(np.int64)
+    ends = int(positions[0]), int(positions[-1])
+    return _Sketch(len(positions), *ends, widest, positions[:-1][wide], positions[1:][wide], head)
+
+
+def drawn_head(length: int, low: int, high: int, seed: int) -> _Pages:
+    """Positions below `HEAD` of a draw."""
+    return _sketch(length, low, high, seed).head if high > low else np.empty(0, np.int64)
 
 
 @functools.lru_cache(maxsize=1 << 16)

@@ -12,7 +12,7 @@ from typing import cast
 import numpy as np
 import numpy.typing as npt
 
-from mshare_bench.domain.draws import drawn, drawn_spans
+from mshare_bench.domain.draws import HEAD, drawn, drawn_head, drawn_spans
 from mshare_bench.domain.many import alone, each, each_once, larger, remembered, smaller
 
 __all__ = [
@@ -136,7 +136,7 @@ class Run:
         for index in range(self.begin // BLOCK, -(-self.end // BLOCK)):
             start = index * BLOCK
             length, low, high, seed = self.draw(index)
-            positions = drawn(length, low, high, seed)
+            positions = (drawn_head if self.end - start <= HEAD else drawn)(length, low, high, seed)
             if self.begin > start or self.end < start + length:
                 inside = np.searchsorted(positions, (self.begin - start, self.end - start))
                 positions = positions[inside[0] : inside[1]]
@@ -159,13 +159,18 @@ def _drawn_count(run: Run) -> int:
 # A sweep comes back to the sets of one mechanism with the next: 40 regions of 100 sizes must fit, or the cache is of no use.
 @remembered(maxsize=1 << 17)
 def _drawn_spans(run: Run, base: int, span: int) -> Spans:
+    if (run.begin, run.end) == (0, run.length) and run.length <= BLOCK:
+        found = drawn_spans(*run.draw(0), run.step, base % span, span)
+        return (
+            Spans(0, None, None) if found is None else Spans(found[0], found[1] + base // span, found[2] + base // span)
+        )
     if (run.begin, run.end) != (0, run.length) or BLOCK * run.step % span:
         return _spans_by_block(run, base, span)
     # Every block starts at the same place of a span, so what it meets depends on its draw alone, of which few are distinct.
     draws, kinds = _draws(run)
-    found = [drawn_spans(*draw, run.step, base % span, span) for draw in draws]
-    counts = np.array([0 if one is None else one[0] for one in found])[kinds]
-    ends = np.array([(0, 0) if one is None else one[1:] for one in found])[kinds]
+    each_draw = [drawn_spans(*draw, run.step, base % span, span) or (0, 0, 0) for draw in draws]
+    numbers = np.array(each_draw)[kinds]
+    counts, ends = numbers[:, 0], numbers[:, 1:]
     ends = (ends + (BLOCK * run.step // span * np.arange(len(kinds)))[:, None])[counts > 0]
     if not len(ends):
         return Spans(0, None, None)

@@ -73,8 +73,9 @@ class Alike:
 def group_alike(cells: Sequence[Cell]) -> list[Alike]:
     """Group cells, in the order in which each group's first comes."""
     groups: dict[Any, list[Cell]] = {}
+    known: dict[int, Any] = {}
     for cell in cells:
-        groups.setdefault(_key(cell), []).append(cell)
+        groups.setdefault(_key(cell, known), []).append(cell)
     return [_stacked(group) for group in groups.values()]
 
 
@@ -95,8 +96,10 @@ class _Make:
         return type(None), ()
 
 
-def _make_of(workload: Workload) -> _Make:
+def _make_of(workload: Workload, known: dict[int, Any] | None = None) -> _Make:
+    """Look a workload over once; `known` holds what its touches are made of, which those of the same sizes share."""
     if workload._make is None:
+        found = {} if known is None else known
         touches = [touch for group in workload.groups for cohort in group.cohorts for touch in cohort.touches]
         sizes = (number for region in workload.regions for number in (region.size, region.instances))
         key = (
@@ -107,7 +110,7 @@ def _make_of(workload: Workload) -> _Make:
                 (group.name, group.role, group.life, *((one.processes > 1, len(one.touches)) for one in group.cohorts))
                 for group in workload.groups
             ),
-            *map(_touch_key, touches),
+            *(found.get(id(one)) or found.setdefault(id(one), _touch_key(one)) for one in touches),
             str(workload.params),
         )
         made = _Make(_same(key), (*sizes, *map(id, touches)), workload.region_bytes)
@@ -128,10 +131,10 @@ def _touch_key(touch: Touch) -> Any:
     return touch.region, touch.stride > 0, same, tuple(tuple(run.whole for run in pages.runs) for pages in sets)
 
 
-def _key(cell: Cell) -> Any:
+def _key(cell: Cell, known: dict[int, Any]) -> Any:
     """Everything of a cell but its numbers."""
     point = cell.point
-    made = _make_of(point.workload)
+    made = _make_of(point.workload, known)
     if point.machines is not None or cell.mmu or point.workload.processes * made.region_bytes > _EXACT:
         return id(cell)
     return (

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mshare_bench.domain.draws import drawn, drawn_spans
+from mshare_bench.domain.draws import HEAD, drawn, drawn_head, drawn_spans
 
 
 @st.composite
@@ -21,6 +21,7 @@ def test_ranks_partition_the_positions(one):
     assert [len(part) for part in parts] == [low, high - low, length - high]
     assert sorted(np.concatenate(parts).tolist()) == list(range(length))
     assert all((np.diff(part) > 0).all() for part in parts)
+    assert drawn_head(*one).tolist() == [at for at in parts[1].tolist() if at < HEAD]
 
 
 @given(
