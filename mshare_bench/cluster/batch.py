@@ -7,9 +7,10 @@ from mshare_bench.cluster.stamp import Where, stamped
 from mshare_bench.domain.cell import Cell
 from mshare_bench.domain.ports import Engine, Tables
 from mshare_bench.results.describe import cell_columns
+from mshare_bench.results.files import pack
 from mshare_bench.results.rows import Rows
 
-__all__ = ["SIMULATED_BATCH", "batches", "failed", "run_batch"]
+__all__ = ["SIMULATED_BATCH", "batches", "failed", "run_batch", "run_packed"]
 
 SIMULATED_BATCH = 8192
 """Simulated cells in a batch at most: large enough for vectorised work, small enough to be on disk soon."""
@@ -29,6 +30,11 @@ def run_batch(cells: Sequence[Cell], engine: Engine, where: Where) -> Tables:
     return stamped(tables, where)
 
 
+def run_packed(cells: Sequence[Cell], engine: Engine, where: Where) -> bytes:
+    """The same, packed: Ray would import pandas at both ends to send tables, and send them as large as they are."""
+    return bytes(pack(run_batch(cells, engine, where)))
+
+
 def failed(cells: Sequence[Cell], reason: str, where: Where, status: str = "failed") -> Tables:
     """Rows of cells that did not finish."""
     rows = Rows()
@@ -38,8 +44,20 @@ def failed(cells: Sequence[Cell], reason: str, where: Where, status: str = "fail
 
 
 def batches(cells: Sequence[Cell], simulated: int = SIMULATED_BATCH) -> Iterator[tuple[str, tuple[Cell, ...]]]:
-    """Cut cells, in their order, into batches of one engine each; a real cell is a batch of its own."""
+    """Cut cells into batches of one engine each; a real cell is a batch of its own.
+
+    Real cells stay in their order, and where they are among the simulated ones. Simulated ones of one workload and size come
+    together: what is drawn at random for them is drawn in one batch, whatever the mechanism and the number of processes.
+    """
     for engine, stretch in itertools.groupby(cells, key=lambda cell: cell.engine):
-        size = simulated if engine == "sim" else 1
-        while batch := tuple(itertools.islice(stretch, size)):
+        if engine != "sim":
+            yield from ((engine, (cell,)) for cell in stretch)
+            continue
+        alike = iter(sorted(stretch, key=_drawn_alike))
+        while batch := tuple(itertools.islice(alike, simulated)):
             yield engine, batch
+
+
+def _drawn_alike(cell: Cell) -> tuple[str, int]:
+    workload = cell.point.workload
+    return workload.name, workload.regions[0].size

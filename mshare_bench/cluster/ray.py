@@ -14,7 +14,7 @@ from contextlib import ExitStack, closing
 from dataclasses import replace
 from typing import Any, cast
 
-from mshare_bench.cluster.batch import SIMULATED_BATCH, batches, failed, run_batch
+from mshare_bench.cluster.batch import SIMULATED_BATCH, batches, failed, run_packed
 from mshare_bench.cluster.connect import joined_ray, local_ray
 from mshare_bench.cluster.estimate import serial_seconds
 from mshare_bench.cluster.joint import Joint, seated
@@ -24,6 +24,7 @@ from mshare_bench.cluster.waiting import Batch, Waiting
 from mshare_bench.domain.cell import Cell
 from mshare_bench.domain.ports import Engine, PartsEngine, Tables
 from mshare_bench.errors import CapabilityError, CellFailed, ConfigError
+from mshare_bench.results.files import unpack
 
 __all__ = ["RayExecutor"]
 
@@ -159,7 +160,7 @@ class _Flight:
         self._ray = ray
         self._alone = alone
         self._held = ray.put(engines["sim"]) if "sim" in engines else None
-        self._task = ray.remote(run_batch)
+        self._task = ray.remote(run_packed)
         self._flying: dict[Any, tuple[Batch, Member]] = {}
         self._engine = engines.get("real")
         self.joint: Joint | None = None
@@ -217,7 +218,8 @@ class _Flight:
                 continue
             batch, member = self._flying.pop(reference)
             try:
-                yield self._ray.get(reference)
+                found = self._ray.get(reference)
+                yield unpack(found).tables() if isinstance(found, bytes) else found
             except self._ray.exceptions.RayError as error:
                 self.doubted.append((batch, member, error))
                 roster.doubt(member)

@@ -28,7 +28,9 @@ __all__ = [
     "check_version",
     "conform",
     "open_part",
+    "pack",
     "sync_folder",
+    "unpack",
     "write_arrow",
     "write_json",
     "write_part",
@@ -92,8 +94,8 @@ def write_json(path: Path, values: Mapping[str, Any]) -> None:
         file.write(json.dumps(values, indent=2, default=str).encode() + b"\n")
 
 
-def write_part(path: Path, tables: Mapping[str, pa.Table]) -> None:
-    """Write one part atomically, the tables in the contract's order.
+def pack(tables: Mapping[str, pa.Table]) -> pa.Buffer:
+    """Put the tables of one batch, in the contract's order, behind one another as Arrow IPC streams.
 
     Raises
     ------
@@ -109,18 +111,53 @@ def write_part(path: Path, tables: Mapping[str, pa.Table]) -> None:
         if table is not None and table.num_rows:
             with pa.ipc.new_stream(sink, schema(name), options=COMPRESSED) as stream:
                 stream.write_table(conform(table, name))
-    data = sink.getvalue()
+    return sink.getvalue()
+
+
+def unpack(data: pa.Buffer | bytes, path: Path = Path()) -> "Part":
+    """Find the tables of what `pack` has made; `path` is named in errors.
+
+    Raises
+    ------
+    StoreError
+        When it was made with another major version of the schema.
+    """
+    data = pa.py_buffer(data)
+    streams: dict[str, pa.Buffer] = {}
+    reader = pa.BufferReader(data)
+    while (start := reader.tell()) < data.size:
+        messages = pa.ipc.MessageReader.open_stream(reader)
+        head = pa.ipc.read_schema(messages.read_next_message())
+        check_version(head, path)
+        for _ in messages:
+            pass
+        streams[head.metadata[b"table"].decode()] = data.slice(start, reader.tell() - start)
+    return Part(streams)
+
+
+def write_part(path: Path, tables: Mapping[str, pa.Table]) -> None:
+    """Write one part atomically.
+
+    Raises
+    ------
+    KeyError
+        As `pack` does.
+    """
+    data = pack(tables)
     with atomic(path) as file:
         file.write(data)
         file.write(_TRAILER.pack(len(data), zlib.crc32(data), _MAGIC))
 
 
 class Part:
-    """Tables of a part, read when they are asked for; made by `open_part`."""
+    """Tables of a batch, read when they are asked for; made by `unpack` and `open_part`."""
 
-    def __init__(self, path: Path, streams: Mapping[str, pa.Buffer]) -> None:
-        self._path = path
+    def __init__(self, streams: Mapping[str, pa.Buffer]) -> None:
         self._streams = streams
+
+    def tables(self) -> dict[str, pa.Table]:
+        """Every table, by name."""
+        return {name: table for name in self._streams if (table := self.table(name)) is not None}
 
     def table(self, name: str, columns: Sequence[str] | None = None) -> pa.Table | None:
         """Rows of a table, or some of its columns; None where the part has none."""
@@ -162,16 +199,7 @@ def open_part(path: Path) -> Part | None:
     length, checksum, magic = _TRAILER.unpack(buffer.slice(body.size).to_pybytes())
     if magic != _MAGIC or length != body.size or checksum != zlib.crc32(body):
         return None
-    streams: dict[str, pa.Buffer] = {}
-    reader = pa.BufferReader(body)
-    while (start := reader.tell()) < body.size:
-        messages = pa.ipc.MessageReader.open_stream(reader)
-        head = pa.ipc.read_schema(messages.read_next_message())
-        check_version(head, path)
-        for _ in messages:
-            pass
-        streams[head.metadata[b"table"].decode()] = body.slice(start, reader.tell() - start)
-    return Part(path, streams)
+    return unpack(body, path)
 
 
 def _mapped(path: Path) -> pa.Buffer:

@@ -39,8 +39,8 @@ class Counting:
         return Estimate(0.1, 0, 0)
 
 
-def cell(processes: int, engine: str = "sim") -> Cell:
-    workload = workloads()["region"].resolve(processes=processes)
+def cell(processes: int, engine: str = "sim", region: int | None = None) -> Cell:
+    workload = workloads()["region"].resolve(processes=processes, region=region)
     return Cell(Point(workload, "shmem", "", 4096), engine=engine)  # type: ignore[arg-type]
 
 

@@ -1,6 +1,7 @@
 """One batch: stamped rows, and a defect that costs one cell only."""
 
-from mshare_bench.cluster.batch import batches, failed, run_batch
+from mshare_bench.cluster.batch import batches, failed, run_batch, run_packed
+from mshare_bench.results.files import unpack
 from tests.cluster.engines import Counting, cell, here
 
 
@@ -23,6 +24,19 @@ def test_failed_rows() -> None:
     cells = failed([cell(4)], "the worker\n died", here())["cells"]
     assert (cells["status"].to_pylist(), cells["error"].to_pylist()) == (["failed"], ["the worker died"])
     assert cells["page_table_bytes"].to_pylist() == [None]
+
+
+def test_packed_rows_are_the_same() -> None:
+    cells = [cell(1), cell(2)]
+    tables = run_batch(cells, Counting(), here())
+    found = unpack(run_packed(cells, Counting(), here())).tables()
+    assert {name: table for name, table in tables.items() if table.num_rows} == found
+
+
+def test_simulated_cells_of_one_size_come_together() -> None:
+    cells = [cell(n, region=size) for n in (1, 2) for size in (1 << 21, 1 << 20)]
+    found = [[one.point.workload.region_bytes for one in batch] for _, batch in batches(cells, simulated=2)]
+    assert found == [[1 << 20] * 2, [1 << 21] * 2]
 
 
 def test_batches_keep_the_order_and_real_cells_alone() -> None:
