@@ -112,7 +112,7 @@ def main() -> None:
                 subprocess.run(command(arguments, undisturbed), check=True)
                 taken[arguments] = time.monotonic() - start
             for number in range(getattr(options, kind)):
-                out, moment = folder / f"{kind}-{number}", random.uniform(0.1, 1.0) * taken[arguments]
+                out, moment = folder / f"{kind}-{number}", random.uniform(0.1, 0.8) * taken[arguments]
                 killed += disturbed(arguments, out, kind, moment)
                 if found := difference(kind, out, undisturbed):
                     wrong.append(f"{moment:.2f} s: {found}")
