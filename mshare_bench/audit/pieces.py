@@ -57,7 +57,7 @@ class Level:
     Attributes
     ----------
     piece
-        The pieces, as indices into `Pieces`.
+        The pieces, as indices into `Pieces`: the first one of each mapping, table and table's span of the object.
     table
         Table of each piece, as an index into the tables; ascending.
     owner
@@ -149,7 +149,8 @@ def cut(read: Sequence[tuple[Layout, Population]], geometry: Geometry) -> Pieces
     leaf = mapped.leaf[mapping]
     leaf = np.where(in_huge & (leaf == 0) & ~mapped.deposits[mapping], 1, leaf)
     number = mapped.number[mapping]
-    levels = tuple(_level(level, leaf, address, number, span) for level, span in enumerate(geometry.spans))
+    rows = (mapping, address, np.where(number == PRIVATE, 0, position))
+    levels = tuple(_level(level, leaf, rows, number, span) for level, span in enumerate(geometry.spans))
     return Pieces(len(read), mapped, mapping, address, position, levels, stray, shift)
 
 
@@ -203,9 +204,13 @@ def _multiples(start: _Ints, end: _Ints, span: int, add: _Ints | None = None) ->
     return points
 
 
-def _level(level: int, leaf: _Ints, address: _Ints, number: _Ints, span: int) -> Level:
+def _level(level: int, leaf: _Ints, rows: tuple[_Ints, _Ints, _Ints], number: _Ints, span: int) -> Level:
     piece = np.flatnonzero(leaf <= level)
-    slot = address[piece] // span
+    mapping, address, place = (column[piece] for column in rows)
+    slot = address // span
+    if level:  # of many pieces in one table, one for each mapping says all
+        kept = _changes(mapping, slot, place // span)
+        piece, slot = piece[kept], slot[kept]
     first = _changes(slot)
     begin = np.flatnonzero(first)
     owner = piece[begin]
