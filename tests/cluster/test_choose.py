@@ -3,7 +3,6 @@
 import pytest
 
 from mshare_bench.cluster.choose import choose_executor
-from mshare_bench.cluster.estimate import serial_seconds
 from mshare_bench.config.settings import ClusterSettings
 from tests.cluster.engines import Counting, cell, here
 
@@ -27,8 +26,3 @@ def test_auto_takes_ray_where_it_pays(asked: str, cells: int, address: str | Non
 def test_real_cells_do_not_count() -> None:
     plan = [cell(1, "real")] * 500
     assert choose_executor("auto", plan, {"real": Counting("real")}, ClusterSettings(), here).name == "inline"
-
-
-def test_estimate_is_of_simulated_cells() -> None:
-    assert serial_seconds([cell(1)] * 30 + [cell(1, "real")] * 30, {"sim": Counting()}) == pytest.approx(3.0)
-    assert serial_seconds([cell(1)], {}) == 0.0
