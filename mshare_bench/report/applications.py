@@ -4,6 +4,7 @@ import statistics
 from html import escape
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 from rich.console import Group
 from rich.text import Text
@@ -11,6 +12,7 @@ from rich.text import Text
 from mshare_bench.report import words
 from mshare_bench.report.pairs import scenes
 from mshare_bench.report.scene import headline
+from mshare_bench.results.columns import indices
 from mshare_bench.workloads.registry import workloads
 
 __all__ = ["applications_section", "figure_rows", "figures_said", "remarks_of"]
@@ -24,6 +26,9 @@ def figure_rows(cells: pa.Table, figures: pa.Table) -> list[dict[str, Any]]:
     list of dict
         `scene`, `mechanism`, `figure`, `value`, `unit`.
     """
+    having = set(figures["cell"].to_pylist())  # of a sweep that ran no program none, of another's scenes these only
+    told = np.fromiter((cell in having for cell in cells["cell"].to_pylist()), np.bool_, cells.num_rows)
+    cells = cells.take(indices(np.flatnonzero(told)))
     heads = {}
     for scene in scenes(cells):
         heads.update(dict.fromkeys(_points(cells, scene.coordinates), headline(scene)))
