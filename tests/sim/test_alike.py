@@ -46,13 +46,12 @@ COSTS = {
 }
 
 
-def cells(workload, populate="controller", region=64 * MIB):
-    for name in mechanisms():
-        for processes in (1, 2, 3, 7, 1000):
-            try:
-                yield Cell(make_point(name, processes, region, workload=workload, populate=populate), cost="test")
-            except ConfigError:  # a page that the mechanism does not have
-                continue
+def cells(workload, populate="controller"):
+    sweep = [(64 * MIB, processes) for processes in (1, 2, 3, 7, 1000)]
+    sweep += itertools.product((66 * MIB, 64 * MIB + 20 * KIB, 300 * MIB + 4 * KIB), (3, 7))
+    for name, (region, processes) in itertools.product(mechanisms(), sweep):
+        with contextlib.suppress(ConfigError):  # a page that the mechanism does not have
+            yield Cell(make_point(name, processes, region, workload=workload, populate=populate), cost="test")
 
 
 def rows(engine, batches):
