@@ -47,11 +47,12 @@ COSTS = {
 
 
 def cells(workload, populate="controller"):
-    sweep = [(64 * MIB, processes) for processes in (1, 2, 3, 7, 1000)]
-    sweep += itertools.product((66 * MIB, 64 * MIB + 20 * KIB, 300 * MIB + 4 * KIB), (3, 7))
-    for name, (region, processes) in itertools.product(mechanisms(), sweep):
+    sweep = [(64 * MIB, processes, 0) for processes in (1, 2, 3, 7, 1000)]
+    sweep += itertools.product((66 * MIB, 64 * MIB + 20 * KIB, 300 * MIB + 4 * KIB), (3, 7), (0, 36 * KIB))
+    for name, (region, processes, offset) in itertools.product(mechanisms(), sweep):
         with contextlib.suppress(ConfigError):  # a page that the mechanism does not have
-            yield Cell(make_point(name, processes, region, workload=workload, populate=populate), cost="test")
+            point = make_point(name, processes, region, workload=workload, populate=populate, offset=offset)
+            yield Cell(point, cost="test")
 
 
 def rows(engine, batches):
@@ -92,7 +93,7 @@ PATTERNS = (
 
 @st.composite
 def makes(draw):
-    """Cells of one make: sizes and counts of any kind, everything else the same."""
+    """Cells of one make: sizes, counts and offsets of any kind, everything else the same."""
     mechanism, options = draw(st.sampled_from(MECHANISMS))
     common = {
         "workload": draw(st.sampled_from(sorted(set(workloads()) - {"fleet"}))),
@@ -101,15 +102,15 @@ def makes(draw):
         "populate": draw(st.sampled_from(("controller", "controller", "first_touch"))),
         "options": options,
     }
-    offset = draw(st.sampled_from((0, 0, 4 * KIB, 36 * KIB, 2 * MIB, GIB + 20 * KIB)))
+    offsets = draw(st.sets(st.sampled_from((0, 4 * KIB, 36 * KIB, 2 * MIB, GIB + 20 * KIB)), min_size=1, max_size=2))
     cost = draw(st.sampled_from(("", *COSTS)))
     # What is written out process by process, or page by page, is kept small.
-    listed = common["populate"] == "first_touch" or common["access"] is not None or offset
-    sizes = draw(st.lists(st.integers(16, 3000 if listed else 3_000_000), min_size=1, max_size=4))
+    listed = common["populate"] == "first_touch" or common["access"] is not None or max(offsets)
+    sizes = draw(st.lists(st.integers(16, 3000 if listed else 3_000_000), min_size=1, max_size=5))
     unit = draw(st.sampled_from((4 * KIB, 4 * KIB, 2 * MIB)))
     counts = draw(st.lists(st.integers(1, 60 if listed else 5000), min_size=1, max_size=4))
     found = []
-    for processes, size in itertools.product(counts, sizes):
+    for offset, processes, size in itertools.product(sorted(offsets), counts, sizes):
         region = -(-size * 4 * KIB // unit) * unit
         with contextlib.suppress(ConfigError):  # fewer pages than ranks, a page that the mechanism does not have
             point = make_point(mechanism, processes, region, offset=offset, **common)
