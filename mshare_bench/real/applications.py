@@ -224,7 +224,7 @@ class ApplicationEngine:
         assert spec.driver is not None
         if spec.mechanisms and point.mechanism not in spec.mechanisms:
             raise CapabilityError(
-                f"mechanism={point.mechanism}: {spec.name} can be started with {', '.join(spec.mechanisms)}"
+                f"mechanism={point.mechanism}: {spec.name} can be started with {', '.join(_started_with(point))}"
             )
         restore_stale()  # what a killed run has left set
         needed = guard(lambda processes: self._need_of(point, processes), point.workload.processes, self._reserve)
@@ -347,7 +347,10 @@ class ApplicationEngine:
     def _predicted(self, cell: Cell, seen: Mapping[str, Observation], rows: Rows) -> None:
         """Count what was seen under the mechanism's own run, else what was seen under the first that ran."""
         if not seen:
-            raise CapabilityError("it is predicted from what is watched of the program, which did not run")
+            raise CapabilityError(
+                f"it is predicted from what is watched of the program with {' or '.join(_started_with(cell.point))}, which did "
+                "not run"
+            )
         own = seen.get(cell.point.mechanism)
         found = own or next(iter(seen.values()))
         counted = self._counted(cell.point, found, by_object=own is None)
@@ -365,6 +368,10 @@ class ApplicationEngine:
             page_table_source="model",
             basis="conditioned",
         )
+
+
+def _started_with(point: Point) -> tuple[str, ...]:
+    return workloads()[point.workload.name].mechanisms
 
 
 def _families(

@@ -46,3 +46,16 @@ def test_a_line_has_all_mechanisms_of_a_scene():
     lines = [line for line in console.export_text().splitlines() if "queries per second" in line]
     assert lines
     assert all("2,000 1/s with shmem" in line and "20 1/s with hugetlb" in line for line in lines)
+
+
+def test_shares_are_percent_and_what_did_not_grow_is_not_told():
+    cells = [one for one in sweep(engines=("real",)) if one.point.mechanism == "shmem"][:1]
+    rows = rows_of(cells)
+    for figure, value, unit in (("audit_attributed", 0.9975, "1"), ("other_page_table_growth", 0.0, "B")):
+        rows.add("figures", cell=cells[0].digest, repeat=0, figure=figure, value=value, unit=unit, better="none")
+    made = Rows.merge([rows.tables()])
+    console = Console(width=200, record=True)
+    console.print(figures_said(made["cells"], made["figures"]))
+    text = console.export_text()
+    assert "share of tables that the audit explains: 99.75 % with shmem" in text
+    assert "grew" not in text
