@@ -354,7 +354,8 @@ class ApplicationEngine:
         own = seen.get(cell.point.mechanism)
         found = own or next(iter(seen.values()))
         counted = self._counted(cell.point, found, by_object=own is None)
-        # As it is mapped, the upper tables lie among those of the program's other mappings: these are no cost of the memory.
+        # As it is mapped, the upper tables lie among those of the program's other mappings: these are no cost of the memory. And
+        # what the kernel has in huge pages although nobody asked for them (a file's, in its cache) has no PTE table.
         anyway = _tables_anyway(found, self._geometry) if own is not None else [0, 0, 0]
         page = self._geometry.page
         pte, pmd, pud = (max(0, one - there) * page for one, there in zip(counted, anyway, strict=True))
@@ -417,11 +418,12 @@ def _watched_bytes(one: Reading, geometry: Geometry = X86_64) -> int:
 
 
 def _tables_anyway(found: Observation, geometry: Geometry) -> list[int]:
-    """Tables of each level that the watched memory needs and that the processes have anyway, over all processes."""
+    """Tables of each level that the watched memory needs by its pattern, and that are no cost of it, over all processes."""
     readings = [one for group in found.after.values() for one in group]
     if found.families:
         readings = [parent for parent, copies in found.families for _ in range(copies)]
-    return [sum(level) for level in zip(*(one.tables_anyway(geometry) for one in readings), strict=True)]
+    pte, *upper = (sum(level) for level in zip(*(one.tables_anyway(geometry) for one in readings), strict=True))
+    return [pte + sum(len(one.huge_slots) for one in readings), *upper]
 
 
 def _phase(key: Mapping[str, Any], group: str, phase: str, timing: Timing, rows: Rows) -> None:

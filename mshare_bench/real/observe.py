@@ -42,6 +42,8 @@ class ObjectUse:
         Lowest populated address of each 2 MiB of address space.
     positions
         The same as positions in the object, bytes.
+    huge
+        Whether a huge page is there, of hugetlb or as the kernel has the file in its cache: then there is no PTE table.
     mapped_bytes
         Bytes of its mappings.
     start, end
@@ -50,6 +52,7 @@ class ObjectUse:
 
     slots: _Addresses
     positions: _Addresses
+    huge: NDArray[np.bool_]
     mapped_bytes: int
     start: int
     end: int
@@ -67,8 +70,6 @@ class Reading:
         Watched objects by name.
     others, other_huge
         Lowest populated address of each 2 MiB of all other mappings: those in base pages, and those in huge ones.
-    huge
-        Whether huge pages map the watched objects.
     """
 
     pid: int
@@ -77,7 +78,11 @@ class Reading:
     objects: Mapping[str, ObjectUse]
     others: _Addresses
     other_huge: _Addresses
-    huge: bool
+
+    @property
+    def huge_slots(self) -> _Addresses:
+        """Places of the watched objects that are in huge pages."""
+        return np.concatenate([_NONE, *(one.slots[one.huge] for one in self.objects.values())])
 
     @property
     def slots(self) -> _Addresses:
@@ -95,8 +100,8 @@ class Reading:
         return tuple(one + other - whole for one, other, whole in zip(own, others, all_, strict=True))
 
     def _counts(self, geometry: Geometry) -> tuple[tuple[int, ...], ...]:
-        slots = self.slots
-        small, large = (_NONE, slots) if self.huge else (slots, _NONE)
+        large = self.huge_slots
+        small = np.setdiff1d(self.slots, large)
         own, others = tables_of(small, large, geometry), tables_of(self.others, self.other_huge, geometry)
         both = tables_of(np.concatenate([self.others, small]), np.concatenate([self.other_huge, large]), geometry)
         return own, others, both
@@ -171,24 +176,21 @@ def _reading(
     span = geometry.spans[0]
     objects: dict[str, list[ObjectUse]] = {}
     small, large = [_NONE], [_NONE]
-    huge = False
     for one in mapped_files(pid):
         if one.start >= geometry.address_space:  # [vsyscall]
             continue
         slots, marks = _populated(pagemap, one, span)
         private = one.inode == 0 and not one.shared  # a huge page of it has a table put by for its split
         if watches(one):
-            huge = huge or (bool(marks.any()) and not private)
-            objects.setdefault(one.path, []).append(
-                ObjectUse(slots, slots - one.start + one.offset, one.size, one.start, one.end)
-            )
+            use = ObjectUse(slots, slots - one.start + one.offset, marks & (not private), one.size, one.start, one.end)
+            objects.setdefault(one.path, []).append(use)
         elif private:
             small.append(slots)
         else:
             small.append(slots[~marks])
             large.append(slots[marks])
     merged = {name: _merged(uses, span) for name, uses in objects.items()}
-    return Reading(pid, vmpte, minor, merged, np.concatenate(small), np.concatenate(large), huge)
+    return Reading(pid, vmpte, minor, merged, np.concatenate(small), np.concatenate(large))
 
 
 def _populated(pagemap: Pagemap, one: MappedFile, span: int) -> tuple[_Addresses, NDArray[np.bool_]]:
@@ -206,8 +208,10 @@ def _merged(uses: Sequence[ObjectUse], span: int) -> ObjectUse:
     slots = np.concatenate([one.slots for one in uses])
     _, first = np.unique(slots // span, return_index=True)
     positions = np.concatenate([one.positions for one in uses])
+    huge = np.concatenate([one.huge for one in uses])
     size = sum(one.mapped_bytes for one in uses)
-    return ObjectUse(slots[first], positions[first], size, min(one.start for one in uses), max(one.end for one in uses))
+    start, end = min(one.start for one in uses), max(one.end for one in uses)
+    return ObjectUse(slots[first], positions[first], huge[first], size, start, end)
 
 
 def observed_workload(
@@ -240,7 +244,7 @@ def observed_workload(
     if not any(len(one.slots) for one in readings):
         raise CapabilityError(f"workload={declared.name}: no process has touched what was watched")
     # In huge pages tables may be shared where a mapping holds a whole span of them: where it begins and ends matters then.
-    whole = not by_object and all(one.huge for one in readings if len(one.slots))
+    whole = not by_object and all(len(one.huge_slots) == len(one.slots) for one in readings)
     bases = {id(one): min(use.start for use in one.objects.values()) if whole else _base(one, span) for one in readings}
     starts = {bases[id(one)] for one in readings if len(one.slots)}
     offset = 0 if by_object or len({start % SLOT for start in starts}) > 1 else starts.pop() % SLOT

@@ -12,6 +12,7 @@ from mshare_bench.domain.cell import Point
 from mshare_bench.domain.geometry import X86_64
 from mshare_bench.domain.units import MIB
 from mshare_bench.errors import CapabilityError, CellFailed
+from mshare_bench.real.applications import Observation, _tables_anyway
 from mshare_bench.real.counters.vmpte import vm_bytes
 from mshare_bench.real.observe import (
     ObjectUse,
@@ -47,8 +48,9 @@ def watched(mapping):
 def reading(slots, positions=None, others=NONE, pid=1, mapped=None):
     slots = np.array(slots, np.int64)
     start, end = mapped or (0, 64 * MIB)
-    use = ObjectUse(slots, slots if positions is None else np.array(positions, np.int64), 64 * MIB, start, end)
-    return Reading(pid, 0, 0, {"/x": use}, others, NONE, mapped is not None)
+    places = slots if positions is None else np.array(positions, np.int64)
+    use = ObjectUse(slots, places, np.full(len(slots), mapped is not None), 64 * MIB, start, end)
+    return Reading(pid, 0, 0, {"/x": use}, others, NONE)
 
 
 @pytest.fixture
@@ -104,6 +106,17 @@ def test_tables_that_others_need_as_well_are_no_cost_of_the_memory():
     one = reading([SPAN, 2 * SPAN], others=np.array([SPAN + 4096, 3 * SPAN]))
     assert one.watched_tables() == (1, 0, 0)
     assert one.tables_anyway() == (1, 1, 1)
+
+
+def test_places_in_huge_pages_need_no_table_of_the_lowest_level():
+    # A file of which the kernel has a part in huge pages in its cache, and nobody asked for them.
+    slots = np.array([SPAN, 2 * SPAN, 3 * SPAN])
+    use = ObjectUse(slots, slots, np.array([True, False, True]), 64 * MIB, 0, 64 * MIB)
+    one = Reading(1, 0, 0, {"/x": use}, NONE, NONE)
+    assert one.watched_tables() == (1, 1, 1)
+    assert one.huge_slots.tolist() == [SPAN, 3 * SPAN]
+    found = Observation({}, {"a": [one, one]}, 0, 0, {}, ())
+    assert _tables_anyway(found, X86_64) == [4, 0, 0]
 
 
 def test_processes_that_touch_alike_are_one_cohort_at_the_place_where_they_have_it():
