@@ -80,8 +80,8 @@ def price_of(action: str, huge_page_bytes: int, reserve_bytes: int = 0) -> str:
     }[action]
 
 
-def what_to_do(action: str, what: str, *, here: bool = False) -> str:
-    """Say what a way is, as the beginning of a sentence.
+def what_to_do(action: str, what: str, saves: str, *, here: bool = False) -> str:
+    """Say what a way is and what it saves, in one sentence.
 
     Parameters
     ----------
@@ -89,6 +89,8 @@ def what_to_do(action: str, what: str, *, here: bool = False) -> str:
         As in `Recommendation`, `nothing` left out.
     what
         The memory that it is about.
+    saves
+        What it saves, in words.
     here
         Whether this kernel has mshare.
 
@@ -97,14 +99,16 @@ def what_to_do(action: str, what: str, *, here: bool = False) -> str:
     KeyError
         When there is no such action.
     """
-    has = "which this kernel has" if here else "once a kernel has it: no released one does"
-    return {
+    words = {
         "hugetlb": f"Put {what} in hugetlb pages",
         "thp": f"Let {what} have transparent huge pages (shmem_enabled=advise and MADV_HUGEPAGE, or huge= of the tmpfs)",
         "one_process": "Run as threads, or on one address space",
-        "mshare": f"Share the page tables of {what} (mshare), {has}",
-        "mshare_flag": f"Or map {what} with the older MAP_SHARED_PT proposal; no released kernel has it",
+        "mshare": f"Share the page tables of {what} (mshare)",
+        "mshare_flag": f"Or map {what} with the older MAP_SHARED_PT proposal",
     }[action]
+    mshare = "this kernel has it" if here else "once a kernel has it; no released one does"
+    has = {"mshare": f" ({mshare})", "mshare_flag": " (no released kernel has it)"}.get(action, "")
+    return f"{words}: saves {saves}{has}."
 
 
 def saved_at_most(ways: Sequence[Recommendation]) -> int:

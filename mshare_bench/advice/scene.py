@@ -67,6 +67,6 @@ def _action(one: Option) -> str | None:
 def _way(action: str, one: Option, region_bytes: int) -> Recommendation:
     said = "measured" if one.measured else "predicted"
     saves, leaves = format_size(one.saved_bytes), format_size(one.left_bytes)
-    text = f"{what_to_do(action, 'the shared memory')}: saves {saves} of page tables and leaves {leaves} ({said})."
+    text = what_to_do(action, "the shared memory", f"{saves} of page tables and leaves {leaves}, {said}")
     reserve = -(-region_bytes // _HUGE) * _HUGE
     return Recommendation(action, one.saved_bytes, action in _TODAY, text, price_of(action, _HUGE, reserve))

@@ -43,7 +43,7 @@ def _hugetlb(audit: Audit) -> Recommendation | None:
         "hugetlb",
         saves,
         reserve < audit.memory_bytes,
-        f"{what_to_do('hugetlb', _names(chosen))}: saves {format_size(saves)} of page tables.",
+        what_to_do("hugetlb", _names(chosen), f"{format_size(saves)} of page tables"),
         price_of("hugetlb", audit.huge_page_bytes, reserve),
     )
 
@@ -57,7 +57,7 @@ def _thp(audit: Audit) -> Recommendation | None:
         "thp",
         saves,
         True,
-        f"{what_to_do('thp', _names(chosen))}: saves up to {format_size(saves)} of page tables.",
+        what_to_do("thp", _names(chosen), f"up to {format_size(saves)} of page tables"),
         price_of("thp", audit.huge_page_bytes),
     )
 
@@ -70,7 +70,7 @@ def _one_process(audit: Audit) -> Recommendation | None:
         "one_process",
         saves,
         True,
-        f"{what_to_do('one_process', '')}: saves {format_size(saves)} of page tables, those of libraries too.",
+        what_to_do("one_process", "", f"{format_size(saves)} of page tables, those of libraries too"),
         price_of("one_process", audit.huge_page_bytes),
     )
 
@@ -84,7 +84,7 @@ def _mshare(audit: Audit) -> Recommendation | None:
         "mshare",
         saves,
         audit.has_mshare,
-        f"{what_to_do('mshare', _names(chosen), here=audit.has_mshare)}: saves {format_size(saves)} of page tables.",
+        what_to_do("mshare", _names(chosen), f"{format_size(saves)} of page tables", here=audit.has_mshare),
         price_of("mshare", audit.huge_page_bytes),
     )
 
@@ -101,7 +101,7 @@ def _flag(audit: Audit) -> Recommendation | None:
         "mshare_flag",
         now,
         False,
-        f"{what_to_do('mshare_flag', _names(chosen))}: saves {format_size(now)} of page tables as it is mapped now{moved}.",
+        what_to_do("mshare_flag", _names(chosen), f"{format_size(now)} of page tables as it is mapped now{moved}"),
         price_of("mshare_flag", audit.huge_page_bytes),
     )
 

@@ -42,8 +42,10 @@ def test_nothing_comes_before_all():
 
 
 def test_words_of_every_way():
-    assert "buffers" in what_to_do("hugetlb", "buffers")
-    assert "no released one does" in what_to_do("mshare", "buffers")
-    assert "this kernel has" in what_to_do("mshare", "buffers", here=True)
+    assert what_to_do("hugetlb", "buffers", "1 MiB") == "Put buffers in hugetlb pages: saves 1 MiB."
+    assert what_to_do("mshare", "buffers", "1 MiB").endswith(
+        "saves 1 MiB (once a kernel has it; no released one does)."
+    )
+    assert "this kernel has it" in what_to_do("mshare", "buffers", "1 MiB", here=True)
     with pytest.raises(KeyError):
-        what_to_do("nothing", "buffers")
+        what_to_do("nothing", "buffers", "1 MiB")
