@@ -8,6 +8,7 @@ the ranks have a `/dev/shm` of their own, in a mount namespace that goes with th
 import importlib.util
 import os
 import shutil
+import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -50,9 +51,8 @@ class MpiDriver:
         assert self._mpiexec is not None
         program = Path(__file__).with_name("_mpi_rank.py")
         ranks = str(stage.workload.processes)
-        apart = _APART if os.geteuid() == 0 and shutil.which("unshare") else ()
         stage.spawn(
-            [*apart, self._mpiexec, "-n", ranks, sys.executable, str(program), str(stage.folder), str(self._size)],
+            [*_apart(), self._mpiexec, "-n", ranks, sys.executable, str(program), str(stage.folder), str(self._size)],
             name="mpiexec",
         )
 
@@ -84,6 +84,14 @@ class MpiDriver:
         stage.wait(f"mpi ranks ({step})", lambda: all(one.exists() for one in files))
         found = [[int(word) for word in one.read_text().split()] for one in files]
         return [pid for pid, _ in found], [taken for _, taken in found]
+
+
+def _apart() -> tuple[str, ...]:
+    """What a command is started with so that it has a `/dev/shm` of its own; nothing where that is not allowed."""
+    if os.geteuid() != 0 or shutil.which("unshare") is None:
+        return ()
+    tried = subprocess.run([*_APART, "true"], capture_output=True, check=False)
+    return _APART if tried.returncode == 0 else ()
 
 
 def _groups(request: WorkloadRequest) -> tuple[ProcessGroup, ...]:

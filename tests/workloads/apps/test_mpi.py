@@ -10,6 +10,7 @@ import pytest
 from mshare_bench.domain.application import MappedFile
 from mshare_bench.domain.units import MIB
 from mshare_bench.study import run
+from mshare_bench.workloads.apps import mpi
 from mshare_bench.workloads.apps.mpi import MpiDriver
 from tests.requirements import require
 from tests.workloads.apps.installed import module, program
@@ -59,3 +60,9 @@ def test_small_buffers_of_mpi_are_not_watched():
     driver._size = 64 * MIB
     assert driver.watches(MappedFile(0, 64 * MIB, 0, True, 7, "/dev/shm/mpich_shm_x"))
     assert not driver.watches(MappedFile(0, 32 * MIB, 0, True, 7, "/dev/shm/mpich_shm_y"))
+
+
+def test_without_the_right_to_mount_ranks_start_as_they_are(monkeypatch):
+    assert mpi._apart() == mpi._APART
+    monkeypatch.setattr(mpi, "_APART", ("unshare", "--no-such-option"))
+    assert mpi._apart() == ()
