@@ -47,15 +47,17 @@ def cell_columns(cell: Cell, status: str = "ok", error: str | None = None) -> di
 
 
 def alike_columns(cells: Sequence[Cell]) -> dict[str, Any]:
-    """The same for cells that were run and differ in their processes, sizes and repeats only: lists and arrays there."""
+    """The same for cells that were run and differ in numbers only, with lists and arrays where they do.
+
+    `processes` and `region_bytes` are left out: who computed them together has them.
+    """
     columns = cell_columns(cells[0])
+    del columns["processes"], columns["region_bytes"]
     if len(cells) > 1:
         columns["cell"] = [cell.digest for cell in cells]
         columns["point"] = [cell.point.digest for cell in cells]
         columns["baseline_point"] = [cell.point.baseline_digest for cell in cells]
         columns["repeat"] = np.array([cell.repeat for cell in cells], np.int64)
-        columns["processes"] = np.array([cell.point.workload.processes for cell in cells], np.int64)
-        columns["region_bytes"] = np.array([cell.point.workload.region_bytes for cell in cells], np.int64)
     return columns
 
 

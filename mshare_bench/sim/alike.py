@@ -83,12 +83,14 @@ def group_alike(cells: Sequence[Cell]) -> list[Alike]:
 class _Make:
     """What is known of a workload; several workloads of one make have one `key`.
 
-    `pattern` tells workloads apart that differ in more than their processes.
+    `pattern` tells workloads apart that differ in more than their processes, `counts` are those of the cohorts; `exact` says
+    whether 64 bits are enough.
     """
 
     key: Any
     pattern: tuple[int, ...]
-    region_bytes: int
+    counts: tuple[int, ...]
+    exact: bool
     numbers: npt.NDArray[np.int64] | None = None
 
     def __reduce__(self) -> tuple[type[None], tuple[()]]:
@@ -113,7 +115,9 @@ def _make_of(workload: Workload, known: dict[int, Any] | None = None) -> _Make:
             *(found.get(id(one)) or found.setdefault(id(one), _touch_key(one)) for one in touches),
             str(workload.params),
         )
-        made = _Make(_same(key), (*sizes, *map(id, touches)), workload.region_bytes)
+        counts = tuple(cohort.processes for group in workload.groups for cohort in group.cohorts)
+        exact = sum(counts) * workload.region_bytes <= _EXACT
+        made = _Make(_same(key), (*sizes, *map(id, touches)), counts, exact)
         object.__setattr__(workload, "_make", made)
     return cast(_Make, workload._make)
 
@@ -135,7 +139,7 @@ def _key(cell: Cell, known: dict[int, Any]) -> Any:
     """Everything of a cell but its numbers."""
     point = cell.point
     made = _make_of(point.workload, known)
-    if point.machines is not None or cell.mmu or point.workload.processes * made.region_bytes > _EXACT:
+    if point.machines is not None or cell.mmu or not made.exact:
         return id(cell)
     return (
         *(id(made.key), point.mechanism, point.variant, point.page, point.offset),
@@ -158,13 +162,9 @@ def _stacked(cells: Sequence[Cell], partings: int = 0) -> Alike:
     places = np.array([at * width + place for at, row in enumerate(rows) for place in range(len(row))], np.int64)
     # Short rows are filled up with their last cell, so that the array is whole.
     filled = [[*row, *[row[-1]] * (width - len(row))] for row in rows]
-    counts = np.array([[_processes(cell.point.workload) for cell in row] for row in filled], np.int64)
+    counts = np.array([[_make_of(cell.point.workload).counts for cell in row] for row in filled], np.int64)
     stacked = _workload([row[0].point.workload for row in rows], counts)
     return Alike(ordered, replace(first, workload=stacked), (len(rows), width), places, partings)
-
-
-def _processes(workload: Workload) -> list[int]:
-    return [cohort.processes for group in workload.groups for cohort in group.cohorts]
 
 
 def _workload(rows: Sequence[Workload], counts: npt.NDArray[np.int64]) -> Workload:

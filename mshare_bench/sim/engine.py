@@ -113,6 +113,8 @@ class SimEngine:
             "cells",
             alike,
             **alike_columns(alike.cells),
+            processes=point.workload.processes,
+            region_bytes=point.workload.region_bytes,
             page_table_bytes=tables.pages * page,
             pte_table_bytes=tables.pte * page,
             pmd_table_bytes=tables.pmd * page,
