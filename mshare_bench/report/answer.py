@@ -11,6 +11,8 @@ from mshare_bench.results.savings import BASELINE
 __all__ = ["answer", "situation"]
 
 _FAVOURED = ("hugetlb", "mshare")
+# Memory that a process has for itself, whatever merges or copies it.
+_PRIVATE = {"anon_thp", "inherit", "ksm"}
 
 
 def answer(table: pa.Table) -> str:
@@ -42,7 +44,10 @@ def situation(scene: Scene) -> str:
     workload = scene.coordinates["workload"]
     who = f"{words.count(scene.processes)} process{'es' if scene.processes != 1 else ''}"
     of = f" of {workload}" if workload not in (None, "region") else ""
-    return f"{who}{of} that share{'s' if scene.processes == 1 else ''} {words.size(scene.region_bytes)}"
+    one = scene.processes == 1
+    if {pair.mechanism for pair in scene.pairs} <= _PRIVATE:
+        return f"{who}{of} that {'has' if one else 'have'} {words.size(scene.region_bytes)} of private memory"
+    return f"{who}{of} that share{'s' if one else ''} {words.size(scene.region_bytes)}"
 
 
 def _name(scene: Scene, pair: Pair) -> str:

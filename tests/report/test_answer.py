@@ -24,3 +24,8 @@ def test_what_was_measured_is_said_to_be() -> None:
 
 def test_no_result_no_answer() -> None:
     assert "no answer" in answer(rows_of([cell_of("shmem")], failing=("shmem",)).tables()["cells"])
+
+
+def test_private_memory_is_not_said_to_be_shared() -> None:
+    text = answer(with_savings(rows_of([cell_of("ksm", 4, engine="real")]).tables()["cells"]))
+    assert text.startswith("4 processes that have 1 GiB of private memory spend")
