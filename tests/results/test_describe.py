@@ -61,7 +61,7 @@ def test_every_column_is_in_the_contract_and_says_what_the_cell_is() -> None:
     assert row["cost"] is None and row["mmu"] is None
 
 
-@settings(max_examples=40)
+@settings(max_examples=20)
 @given(counts=st.lists(st.integers(1, 10_000), min_size=1, max_size=6, unique=True), repeats=st.integers(1, 3))
 def test_cells_that_are_alike_are_described_at_once_as_one_by_one(counts: list[int], repeats: int) -> None:
     cells = [replace(cell_of("thp", count), repeat=repeat) for count in counts for repeat in range(repeats)]

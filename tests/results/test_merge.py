@@ -44,7 +44,7 @@ def test_the_last_of_every_key_counts(keys: list[int]) -> None:
     assert latest(np.array(keys, np.int64)).tolist() == [expected[key] for key in sorted(expected)]
 
 
-@settings(max_examples=40)
+@settings(max_examples=20)
 @given(
     st.lists(st.tuples(st.lists(st.integers(0, len(CELLS) - 1), unique=True), st.booleans()), min_size=1, max_size=5)
 )
@@ -66,7 +66,7 @@ def test_later_sources_replace_the_rows_of_a_cell_in_every_table(parts: list[tup
         ] == wanted
 
 
-@settings(max_examples=20)
+@settings(max_examples=10)
 @given(order=st.permutations(range(len(CELLS))), cuts=st.lists(st.integers(0, len(CELLS)), max_size=4))
 def test_the_order_of_rows_depends_on_the_rows_alone(order: list[int], cuts: list[int]) -> None:
     whole = dict(merged([Given(source_of(range(len(CELLS)), False))]))

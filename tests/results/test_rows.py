@@ -22,7 +22,7 @@ VALUES = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=30)
+@settings(max_examples=15)
 @given(st.lists(VALUES, max_size=8))
 def test_what_is_left_out_or_no_number_is_null_and_the_rest_is_kept(given_rows: list[dict[str, Any]]) -> None:
     rows = Rows()
@@ -35,7 +35,7 @@ def test_what_is_left_out_or_no_number_is_null_and_the_rest_is_kept(given_rows: 
         assert {k: v for k, v in row.items() if v is not None} == known
 
 
-@settings(max_examples=30)
+@settings(max_examples=15)
 @given(
     counts=st.lists(st.integers(0, 4), max_size=5),
     data=st.data(),

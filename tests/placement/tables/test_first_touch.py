@@ -1,12 +1,13 @@
 """`first_touch`: tables lie with the process that touches first, and everybody else walks from afar."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.placement.tables.walked import walked
 
 
+@settings(max_examples=25)
 @given(st.lists(st.floats(1e3, 1e8), min_size=2, max_size=4))
 def test_common_tables_stay_with_the_toucher_whoever_walks_more(reads: list[float]) -> None:
     found = walked("first_touch", *reads)

@@ -1,7 +1,7 @@
 """`replicate`: a copy on every node, as Mitosis does: no walk is remote, and every change is made in every copy."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mshare_bench.placement.problem import Prices
@@ -9,6 +9,7 @@ from mshare_bench.validation.targets import packaged_targets
 from tests.placement.tables.walked import walked
 
 
+@settings(max_examples=25)
 @given(st.lists(st.floats(1e3, 1e8), min_size=2, max_size=5))
 def test_no_walk_is_remote_and_tables_take_a_copy_per_node(reads: list[float]) -> None:
     found, plain = walked("replicate", *reads), walked("first_touch", *reads)
