@@ -25,7 +25,7 @@ bool detach_enabled = true;
 module_param_named(detach, detach_enabled, bool, 0400);
 MODULE_PARM_DESC(detach, "N leaves tables attached when a mapping goes away: corrupts memory, and shows that tests notice");
 
-#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 3, 0) && !defined(vm_flags_set)
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 3, 0)
 static void flags_set(struct vm_area_struct *vma, unsigned long flags)
 {
 	vma->vm_flags |= flags;
@@ -82,7 +82,8 @@ static int vma_protect(struct vm_area_struct *vma, unsigned long start, unsigned
 
 /*
  * Give all mappings of ours in a forked child their sharer. The read lock that a fault holds has to be given up for the write lock, so
- * the fault is tried again; the kernel counts a fault that was retried as a major one.
+ * the fault is tried again; the kernel counts a fault that was retried as a major one. Where memory is short the second time too, it
+ * is a SIGBUS: VM_FAULT_OOM would only have it tried for ever.
  */
 static vm_fault_t register_child(struct vm_fault *fault)
 {
@@ -90,6 +91,7 @@ static vm_fault_t register_child(struct vm_fault *fault)
 	struct mm_struct *mm = vma->vm_mm;
 	struct file *file = vma->vm_file;
 	struct sharer *sharer;
+	bool lacking = false;
 
 	if (!(fault->flags & FAULT_FLAG_ALLOW_RETRY) || fault->flags & FAULT_FLAG_RETRY_NOWAIT)
 		return VM_FAULT_SIGBUS;
@@ -102,9 +104,16 @@ static vm_fault_t register_child(struct vm_fault *fault)
 			if (vma->vm_ops != &vm_ops || vma->vm_private_data)
 				continue;
 			sharer = sharer_of(mm);
-			if (IS_ERR(sharer)) /* a signal, or no memory: the fault is taken again after it */
+			if (IS_ERR(sharer)) { /* a signal, or no memory: the fault is taken again after it */
+				lacking = PTR_ERR(sharer) == -ENOMEM;
 				break;
+			}
 			vma->vm_private_data = sharer;
+		}
+		if (lacking && fault->flags & FAULT_FLAG_TRIED) {
+			mmap_write_downgrade(mm); /* an error is given back under the read lock */
+			fput(file);
+			return VM_FAULT_SIGBUS;
 		}
 		mmap_write_unlock(mm);
 	}
