@@ -55,9 +55,14 @@ def plan_of(request: "Request", note: Callable[[str], None] | None = None) -> Pl
             if points.fit is not None:
                 rows = [_fitted(request, points, row, context, say) for row in rows]
             for one in candidates(request, points, rows, context):
-                if chosen is None or chosen(one.cell):
-                    check_inputs(one.cell)
-                    yield one.cell, one.refused or placed.refusal(one.cell)
+                cell, refused = one.cell, one.refused
+                if chosen is not None and not chosen(cell):
+                    continue
+                if cell.mmu is not None:
+                    check_inputs(cell)
+                if refused is None and cell.point.machines is not None:
+                    refused = placed.refusal(cell)
+                yield cell, refused
 
     placed = _Placing(cluster=settings.cluster.address is not None and settings.executor != "inline")
     given = [f"sweep.{key}={text}" for key in ("where", "exclude") if (text := getattr(shape, key)) is not None]
