@@ -46,18 +46,20 @@ def cell_columns(cell: Cell, status: str = "ok", error: str | None = None) -> di
     return {**keys, **coordinate_columns(cell)}
 
 
-def alike_columns(cells: Sequence[Cell]) -> dict[str, Any]:
+def alike_columns(cells: Sequence[Cell], **known: Any) -> dict[str, Any]:
     """The same for cells that were run and differ in numbers only, with lists and arrays where they do.
 
-    `processes` and `region_bytes` are left out: who computed them together has them.
+    `known` are columns that who computed them together has already: `processes`, `region_bytes`.
     """
-    columns = cell_columns(cells[0])
-    del columns["processes"], columns["region_bytes"]
+    columns = {**cell_columns(cells[0]), **known}
     if len(cells) > 1:
         columns["cell"] = [cell.digest for cell in cells]
         columns["point"] = [cell.point.digest for cell in cells]
         columns["baseline_point"] = [cell.point.baseline_digest for cell in cells]
         columns["repeat"] = np.array([cell.repeat for cell in cells], np.int64)
+        for name in ("processes", "region_bytes"):
+            if name not in known:
+                columns[name] = np.array([getattr(cell.point.workload, name) for cell in cells], np.int64)
     return columns
 
 
