@@ -45,7 +45,7 @@ tbody tr.scene th { text-align: left; color: var(--ink); background: var(--band)
 tbody tr.scene th span { font-weight: 400; color: var(--muted); margin-left: .8em; }
 .key { display: inline-block; width: 11px; height: 11px; border-radius: 3px; margin-right: 9px; background: var(--key); }
 .detail { color: var(--muted); margin-left: .5em; }
-.none { color: var(--muted); opacity: .7; }
+.none { color: var(--muted); }
 .good { color: var(--good); } .bad { color: var(--bad); } .warn { color: var(--warn); }
 .left td, .left th { text-align: left; white-space: normal; }
 .left td:first-child { white-space: nowrap; }

@@ -15,6 +15,7 @@ from mshare_bench.mechanisms.hugetlb import Hugetlb
 from mshare_bench.sim.accounting import account
 from mshare_bench.sim.points import make_point
 from tests.mechanisms.observed import observe
+from tests.requirements import require
 
 POOL = Path("/sys/kernel/mm/hugepages/hugepages-2048kB")
 
@@ -57,6 +58,7 @@ def test_what_no_huge_page_can_map_is_refused(size: int, offset: int, page: int,
 @pytest.mark.kernel
 @pytest.mark.usefixtures("same_pool")
 def test_pages_come_out_of_the_pool_and_go_back() -> None:
+    require("kernel", POOL.exists(), "this kernel has no huge pages of 2 MiB")
     before = pool()
     point = make_point("hugetlb", 2, 8 * MIB)
     found, expected = observe(point, lambda pids, one: pool()), account(point)
