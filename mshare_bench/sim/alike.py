@@ -107,9 +107,8 @@ def _make_of(workload: Workload, known: dict[int, Any] | None = None) -> _Make:
         key = (
             workload.name,
             *((one.name, one.instances > 1, one.adjacent) for one in workload.regions),
-            # The first process of several may do more than the others, so one alone is another make.
             *(
-                (group.name, group.role, group.life, *((one.processes > 1, len(one.touches)) for one in group.cohorts))
+                (group.name, group.role, group.life, *(len(cohort.touches) for cohort in group.cohorts))
                 for group in workload.groups
             ),
             *(found.get(id(one)) or found.setdefault(id(one), _touch_key(one)) for one in touches),

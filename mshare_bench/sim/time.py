@@ -190,8 +190,10 @@ def median_times(of: Ranked) -> dict[str, Time]:
         return {phase: time for phase, time in zip(WORK_PHASES, rows[0].times, strict=True) if time is not None}
     seen = of.counts.cumsum(axis=0)
     half = np.argmax(2 * seen >= seen[-1], axis=0)
-    here, after = _at(values, half[:, None]), _at(values, np.minimum(half + 1, len(rows) - 1)[:, None])
-    even = 2 * _at(seen, half) == seen[-1]
+    below = _at(seen, half)
+    after = np.argmax(seen > below, axis=0)  # not just the next: of some cells no process is in it
+    here, after = _at(values, half[:, None]), _at(values, after[:, None])
+    even = 2 * below == seen[-1]
     middle = np.where(even[:, None], (here + after) / 2, here)
     return {phase: Time(*(middle[at, end][()] for end in range(3))) for at, phase in enumerate(of.phases)}
 

@@ -118,11 +118,14 @@ def shares_of(setting: Setting, geometry: Geometry = X86_64) -> tuple[Share, ...
                 if first_does_more:
                     seen |= {touch.region for touch in cohort.touches}
                     first_does_more = False
-            if first_does_more and np.any(count):
+            if not count:
+                seen |= {touch.region for touch in cohort.touches}
+                continue  # of no cell anybody is left: those of which somebody is have parted from them
+            if first_does_more:
                 shares.append(_share(group.name, 1, cohort, by_name, geometry, traits, state, seen))
                 count = count - 1
             seen |= {touch.region for touch in cohort.touches}
-            if np.any(count):
+            if np.any(count):  # of some cells it may be none
                 shares.append(_share(group.name, count, cohort, by_name, geometry, traits, state, seen))
     return tuple(shares)
 
