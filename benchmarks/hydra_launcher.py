@@ -69,11 +69,14 @@ def ours(axes: list[str], executor: str, folder: Path) -> tuple[int, float, floa
     texts = [*axes, f"executor={executor}", "tracking=none", f"out={folder / 'ours'}"]
     code = (
         "import json, sys, time; start = time.time()\n"
+        "from contextlib import nullcontext\n"
+        "from mshare_bench.cluster.connect import local_ray\n"
         "from mshare_bench.config.request import read_request\n"
         "from mshare_bench.study import Silent, plan_of, run_request\n"
         f"request = read_request({texts!r}, multirun=True)\n"
-        "begun = time.time(); cells = run_request(request, Silent()).cells.num_rows\n"
-        "print(json.dumps([cells, time.time() - begun, begun - start]))"
+        f"with local_ray() if {executor!r} == 'ray' else nullcontext():\n"
+        "    begun = time.time(); cells = run_request(request, Silent()).cells.num_rows\n"
+        "    print(json.dumps([cells, time.time() - begun, begun - start]))"
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     cells, seconds, before = json.loads(found.stdout.splitlines()[-1])

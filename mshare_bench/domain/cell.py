@@ -139,16 +139,22 @@ def _topology_text(topology: str) -> str:
 
 
 def _regions_text(regions: tuple[Region, ...]) -> str:
+    if len(regions) < _FEW:
+        return _written(regions)
     known = _regions.get(id(regions))
     if known is None:
         if len(_regions) >= _MOST_REGIONS:
             _regions.clear()
-        text = members({"regions": {one.name: [one.size, one.instances] for one in regions}})
-        known = _regions[id(regions)] = regions, text
+        known = _regions[id(regions)] = regions, _written(regions)
     return known[1]
 
 
-_MOST_REGIONS = 1 << 12
+def _written(regions: tuple[Region, ...]) -> str:
+    return members({"regions": {one.name: [one.size, one.instances] for one in regions}})
+
+
+_FEW = 4  # so many are written as quickly as looked up
+_MOST_REGIONS = 1 << 14
 # By their id, since a hash of forty regions takes as long as their text; they are kept, so that nothing else gets it.
 _regions: dict[int, tuple[tuple[Region, ...], str]] = {}
 

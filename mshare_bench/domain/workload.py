@@ -293,13 +293,14 @@ class WorkloadRequest:
         return _touch(region, self.regions[region].size, self.page, access or self.access, share)
 
 
-# A touch does not depend on how many processes there are: workloads of a sweep over them share it.
-@functools.lru_cache(maxsize=1 << 14)
+# A touch does not depend on how many processes there are: workloads of a sweep over them share it. A thousand sizes of forty
+# regions must fit, since they come round in the same order, and of a cache that is too small nothing is found again.
+@functools.lru_cache(maxsize=1 << 17)
 def _touch(region: str, size: int, page: int, pattern: AccessPattern, write_fraction: float) -> Touch:
     return Touch.of(region, pattern.pages(size, page), write_fraction, seed=pattern.seed)
 
 
-@functools.lru_cache(maxsize=1 << 12)
+@functools.lru_cache(maxsize=1 << 16)
 def _sized(
     regions: tuple[Region, ...], workload: str, total: int | None, own: tuple[tuple[str, int], ...], page: int
 ) -> tuple[Region, ...]:
