@@ -1,6 +1,7 @@
 """Runs one batch of cells with one engine: what every executor does, wherever it does it."""
 
 import itertools
+import logging
 from collections.abc import Iterator, Sequence
 
 from mshare_bench.cluster.stamp import Where, stamped
@@ -12,6 +13,8 @@ from mshare_bench.results.rows import Rows
 
 __all__ = ["SIMULATED_BATCH", "batches", "failed", "run_batch", "run_packed"]
 
+_LOG = logging.getLogger(__name__)
+
 SIMULATED_BATCH = 8192
 """Simulated cells in a batch at most: large enough for vectorised work, small enough to be on disk soon."""
 
@@ -19,13 +22,15 @@ SIMULATED_BATCH = 8192
 def run_batch(cells: Sequence[Cell], engine: Engine, where: Where) -> Tables:
     """Run cells and stamp their rows.
 
-    An engine that raises (it should not) costs the cell that made it raise, which becomes a `failed` row; the others run.
+    An engine that raises (it should not) costs the cell that made it raise, which becomes a `failed` row; the others run, each
+    for itself, which is slow and is said.
     """
     try:
         tables: Tables = Rows.merge(list(engine.run(cells)))
     except Exception as error:  # whatever an engine or a plug-in raises must not cost the cells beside it
         if len(cells) == 1:
             return failed(cells, f"{type(error).__name__}: {error}", where)
+        _LOG.warning("%d cells together raised %s: %s; each is run for itself", len(cells), type(error).__name__, error)
         return Rows.merge([run_batch((cell,), engine, where) for cell in cells])
     return stamped(tables, where)
 

@@ -1,5 +1,7 @@
 """One batch: stamped rows, and a defect that costs one cell only."""
 
+import pytest
+
 from mshare_bench.cluster.batch import batches, failed, run_batch, run_packed
 from mshare_bench.results.files import unpack
 from tests.cluster.engines import Counting, cell, here
@@ -14,10 +16,13 @@ def test_rows_are_stamped_with_the_environment() -> None:
     ]
 
 
-def test_an_engine_that_raises_costs_the_cell_that_made_it() -> None:
+def test_an_engine_that_raises_costs_the_cell_that_made_it_and_is_named(caplog: pytest.LogCaptureFixture) -> None:
     cells = run_batch([cell(n) for n in (1, 2, 3)], Counting(raises_at=2), here())["cells"]
     assert cells["status"].to_pylist() == ["ok", "failed", "ok"]
     assert cells["error"].to_pylist() == [None, "ValueError: a defect of the engine", None]
+    assert "3 cells together raised ValueError: a defect of the engine; each is run for itself" in " ".join(
+        caplog.text.split()
+    )
 
 
 def test_failed_rows() -> None:
