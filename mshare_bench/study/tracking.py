@@ -4,6 +4,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mshare_bench.uncollected import uncollected
+
 if TYPE_CHECKING:
     from mshare_bench.config.settings import Settings
     from mshare_bench.results.store import Store
@@ -45,7 +47,8 @@ def write_report(store: "Store") -> Path:
     """Write `report.html` into the folder of a store, and say where it is."""
     from mshare_bench.report.html import write_report
 
-    return write_report(store, colors=_colors())
+    with uncollected():
+        return write_report(store, colors=_colors())
 
 
 def tracker_of(settings: "Settings", uri: str | None = None) -> "MlflowTracker":

@@ -21,10 +21,12 @@ import pyarrow as pa
 
 from mshare_bench.errors import ConfigError
 from mshare_bench.results.store import Store
+from mshare_bench.tracking.database import ready_made
 from mshare_bench.tracking.place import Place, answers, place_of
 from mshare_bench.tracking.series import Curves, Series, curves, shade
 from mshare_bench.tracking.summary import summary_table
 from mshare_bench.tracking.validation import validation_metrics, validation_rows, validation_table
+from mshare_bench.uncollected import uncollected
 
 __all__ = ["MlflowTracker"]
 
@@ -75,7 +77,7 @@ class MlflowTracker:
             progress(_later(store, place, "does not answer"))
             store.note_tracking({"uri": place.uri, "experiment": self.experiment, "done": False})
             return None
-        with _environment(self.patience), place.initialising():
+        with uncollected(), _environment(self.patience), place.initialising(), ready_made(place):
             from mlflow import MlflowClient
             from mlflow.exceptions import MlflowException
 
@@ -87,7 +89,7 @@ class MlflowTracker:
                     progress(_later(store, place, _reason(error)))
                     return None
                 raise ConfigError(f"tracking.uri={place.uri}: {_reason(error)}") from error
-        with _environment(self.patience):
+        with uncollected(), _environment(self.patience):
             try:
                 _log(client, experiment, store, self.colors, _Clock(self.limit if place.remote else None))
             except (MlflowException, OSError) as error:

@@ -24,8 +24,9 @@ from mshare_bench.results.schema import schema
 __all__ = ["MOST_SERIES", "MOST_VALUES", "Curves", "Series", "curves", "shade"]
 
 MOST_SERIES = 50
-MOST_VALUES = 25_000
-"""Values of metrics that a sweep logs at most: MLflow takes some 10,000 a second, and no chart shows more."""
+MOST_VALUES = 17_000
+"""Values of metrics that a sweep logs at most: MLflow takes some 10,000 a second, and its charts ask for 320 steps of a curve,
+which is that many values of five mechanisms with ten figures."""
 
 _NUMERIC = ("processes", "region_bytes", "page_bytes", "offset_bytes", "write_fraction")
 _PARAMS = ("access_params", "workload_params")
@@ -129,7 +130,8 @@ def curves(cells: pa.Table, most: int = MOST_SERIES) -> Curves:
                     point.setdefault(name, []).append(float(value))
         fixed = {name: same[name] for name in keys if name not in ("mechanism", "variant", "engine")}
         made.append(_series(same, fixed, varying, points))
-    return Curves(axis, scale, tuple(sorted(_short(_telling(made)), key=_importance)), left_out)
+    told = [dataclasses.replace(one, content=_content(one.points)) for one in _short(_telling(made))]
+    return Curves(axis, scale, tuple(sorted(told, key=_importance)), left_out)
 
 
 def _short(series: Sequence[Series]) -> list[Series]:
@@ -143,7 +145,7 @@ def _short(series: Sequence[Series]) -> list[Series]:
         most = max(2, len(steps) * MOST_VALUES // values)
         kept = np.unique(np.linspace(0, len(steps) - 1, min(most, len(steps))).round().astype(int))
         points = {steps[index]: one.points[steps[index]] for index in kept}
-        made.append(dataclasses.replace(one, points=points, content=_content(points)))
+        made.append(dataclasses.replace(one, points=points))
     return made
 
 
@@ -164,7 +166,7 @@ def _telling(series: Sequence[Series]) -> list[Series]:
             step: {name: value for name, value in point.items() if name not in dull}
             for step, point in one.points.items()
         }
-        made.append(dataclasses.replace(one, points=points, content=_content(points)))
+        made.append(dataclasses.replace(one, points=points))
     return made
 
 
@@ -203,7 +205,7 @@ def _series(
         same.get("workload"),
         same.get("machine"),
         medians,
-        _content(medians),
+        "",  # when it is known which of them stay
     )
 
 
