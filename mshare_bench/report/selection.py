@@ -4,6 +4,7 @@ import statistics
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -213,18 +214,31 @@ def _rows(cells: pa.Table, keep: Callable[[Mapping[str, Any]], bool], most: int 
         cells = cells.take(indices(np.flatnonzero(np.isin(numbers(cells["region_bytes"]), kept))))
     rows = [row for row in cells.select(list(_WANTED)).to_pylist() if row["status"] == "ok" and keep(row)]
     pages: dict[tuple[str, str], set[int]] = {}
-    for row in rows:
-        pages.setdefault((row["mechanism"], row["variant"] or ""), set()).add(row["page_bytes"])
+    for mechanism, variant, page in {_details(row) for row in rows}:
+        pages.setdefault((mechanism, variant), set()).add(page)
+    labels = {
+        (mechanism, variant, page): " ".join(
+            part for part in (mechanism, variant, f"page={page >> 10}KiB" if len(own) > 1 else "") if part
+        )
+        for (mechanism, variant), own in pages.items()
+        for page in own
+    }
+    coordinates = itemgetter(
+        *(
+            name
+            for name in _WANTED
+            if name not in ("page_table_bytes", "page_table_saved_bytes", "attach_ns", "touch_ns")
+        )
+    )
     groups: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
-    names = [
-        name for name in _WANTED if name not in ("page_table_bytes", "page_table_saved_bytes", "attach_ns", "touch_ns")
-    ]
     for row in rows:
-        several = len(pages[row["mechanism"], row["variant"] or ""]) > 1
-        details = [row["variant"] or "", f"page={row['page_bytes'] >> 10}KiB" if several else ""]
-        row["label"] = " ".join(part for part in (row["mechanism"], *details) if part)
-        groups.setdefault(tuple(row[name] for name in names), []).append(row)
+        row["label"] = labels[_details(row)]
+        groups.setdefault(coordinates(row), []).append(row)
     return [_together(group) for group in groups.values()]
+
+
+def _details(row: Mapping[str, Any]) -> tuple[str, str, int]:
+    return row["mechanism"], row["variant"] or "", row["page_bytes"]
 
 
 def _together(rows: list[dict[str, Any]]) -> dict[str, Any]:
