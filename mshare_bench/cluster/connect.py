@@ -37,6 +37,8 @@ _ENVIRONMENT = {
     "RAY_worker_oom_score_adjustment": "0",
     # Our own guard holds; Ray's counts the whole machine and kills workers whose children use much.
     "RAY_memory_monitor_refresh_ms": "0",
+    # Ray answers its driver only when the first worker is there: one that is killed before keeps the driver waiting for ever.
+    "RAY_prestart_worker_first_driver": "0",
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
     "RAY_AUTH_MODE": "token",
 }
