@@ -27,6 +27,7 @@ def soak(kind: str, times: int) -> str:
     return next(line for line in done.stdout.splitlines() if line.startswith(kind))
 
 
+@pytest.mark.timeout(900)  # Ray starts eight times
 @pytest.mark.parametrize("kind", ["worker", "raylet"])
 def test_rows_of_a_simulated_sweep_are_those_of_an_undisturbed_run(kind: str) -> None:
     assert re.fullmatch(rf"{kind}: 3 runs, [1-3] met one alive, 0 differ ", soak(kind, 3))

@@ -216,9 +216,9 @@ def test_what_processes_add_to_the_machines_page_tables_is_explained():
             after = audit_host()
         grown = after.page_tables_bytes - before.page_tables_bytes
         ratios.append((after.explained_bytes - before.explained_bytes) / grown)
-        assert grown > 500 * 32 * KIB
-        if abs(ratios[-1] - 1) < 0.02:
-            break
+        if grown > 500 * 32 * KIB and abs(ratios[-1] - 1) < 0.02:
+            break  # nobody else's tables came or went meanwhile
+    assert grown > 500 * 32 * KIB
     assert ratios[-1] == pytest.approx(1, abs=0.02), ratios
 
 

@@ -134,7 +134,7 @@ def test_a_run_that_is_ended_leaves_nothing_on_the_machines(
         "mechanism=shmem",
         "processes=range(60,99)",
         "region=1MiB",
-        "repeats=9",
+        "repeats=40",  # more than can be done before it is ended
     ]
     sweep += ["executor=ray", f"cluster.address={hosts.cluster}", "tracking=none", "out=out"]
     driver = hosts.popen(0, sweep)
