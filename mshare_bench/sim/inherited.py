@@ -9,7 +9,7 @@ from mshare_bench.domain.union import union_spans
 from mshare_bench.domain.workload import Cohort, Touch, Workload
 from mshare_bench.mechanisms.contract import Traits
 from mshare_bench.sim.result import Account, RegionAccount
-from mshare_bench.sim.tables import Mapped, Tables, address_space, cohorts, mappers, per_process, union_of
+from mshare_bench.sim.tables import Mapped, Tables, address_space, cohorts, mappers, per_process, same_span, union_of
 
 __all__ = ["inherited_account"]
 
@@ -28,8 +28,7 @@ def inherited_account(workload: Workload, mapped: tuple[Mapped, ...], geometry: 
         for level in geometry.counted_levels:
             span = geometry.span(level) // geometry.page
             found = union_spans(everyone, one.origin(geometry), span)
-            before = last.get(level)
-            own = found.count - (before is not None and found.first is not None and before == found.first)
+            own = found.count - same_span(found.first, last.get(level))
             if found.last is not None:
                 last[level] = found.last
             if traits.inherited == "shared" and level == Level.PTE:

@@ -31,6 +31,7 @@ __all__ = [
     "links",
     "mappers",
     "per_process",
+    "same_span",
     "union_of",
     "union_pages",
 ]
@@ -241,12 +242,12 @@ def _walk(
             if touch.stride:
                 total += per_process(touch, pages, origin, span, cohort.processes)
                 continue
-            total += (found.count - _same(found.first, last)) * cohort.processes
+            total += (found.count - same_span(found.first, last)) * cohort.processes
             last = found.last
         yield one.placed.region.name, total
 
 
-def _same(first: int | None, last: int | None) -> int:
+def same_span(first: int | None, last: int | None) -> int:
     """1 where both are the same span, else 0."""
     return 0 if first is None or last is None else first == last
 
@@ -269,5 +270,5 @@ def _shared(
         sets = [part for extent in extents for part in union_of(workload, region.name, "touched", extent, geometry)]
         found = union_spans(sets, one.origin(geometry), span)
         if found.count:
-            yield region.name, (found.count - _same(found.first, last)) * region.instances
+            yield region.name, (found.count - same_span(found.first, last)) * region.instances
             last = found.last

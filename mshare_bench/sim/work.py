@@ -17,7 +17,7 @@ from mshare_bench.domain.pages import PageSet
 from mshare_bench.domain.workload import Cohort, Touch
 from mshare_bench.mechanisms.contract import Extent, Traits
 from mshare_bench.sim.accounting import Setting
-from mshare_bench.sim.tables import Mapped, clip
+from mshare_bench.sim.tables import Mapped, clip, same_span
 
 __all__ = ["WORK_PHASES", "Far", "Share", "Work", "shares_of"]
 
@@ -272,8 +272,7 @@ def _extent(
     levels = {}
     for level in geometry.counted_levels:
         found = touched.spans(origin, geometry.span(level) // geometry.page)
-        before = last.get(level)
-        levels[level] = found.count - (before is not None and found.first is not None and found.first == before)
+        levels[level] = found.count - same_span(found.first, last.get(level))
         if found.last is not None:
             last[level] = found.last
     if traits.inherited in ("copied", "shared"):
