@@ -114,7 +114,7 @@ static void touch(char *start, size_t size, size_t step, int value)
 
 static long minor_faults(void)
 {
-	struct rusage usage;
+	struct rusage usage = {0}; /* written here: the kernel fills it after counting, and a fault on a fresh page of the stack came too late */
 
 	getrusage(RUSAGE_SELF, &usage);
 	return usage.ru_minflt + usage.ru_majflt;

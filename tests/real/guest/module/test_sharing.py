@@ -80,4 +80,5 @@ def test_sharing_on_against_off(program):
     # 256 MiB, 64 processes: leaf tables once and 64 times; the rest is what a process has of its own.
     said = played(program, KERNELS[1], "./sharing cost=0,64,256 cost=1,64,256")
     costs = dict(re.findall(r"cost (\w+) 64 x 256 MiB: PageTables \+(\d+) KiB, 128 faults each", said))
+    assert set(costs) == {"private", "shared"}, said[-2000:]
     assert int(costs["private"]) - int(costs["shared"]) == pytest.approx(64 * 512, rel=0.01), said[-2000:]
