@@ -40,7 +40,10 @@ _TELLING = re.compile(r"Kernel panic|BUG:|Oops|Out of memory|Error\b")
 _EMULATED_CPU = "max,-la57"
 _CMDLINE = "console=ttyS0 quiet loglevel=4 panic=-1 oops=panic numa_balancing=disable"
 # A 6.12 kernel was seen to crash under emulation where it used cmpxchg16b; numpy insists on a processor that has it.
-_EMULATED_CMDLINE = f"{_CMDLINE} clearcpuid=cx16"
+# QEMU before 8.1 (its commit deba78709ae8 "accel/tcg: Always lock pages before translation") may keep a translation of code that
+# another CPU patches meanwhile: the breakpoint of the patching stays there, and the kernel dies of "Oops: int3". A kernel that
+# boots patches itself, so it does that with one CPU, and `_INIT` starts the others.
+_EMULATED_CMDLINE = f"{_CMDLINE} clearcpuid=cx16 maxcpus=1 noreplace-smp"
 
 _INIT = """#!/bin/busybox sh
 /bin/busybox --install -s /bin
@@ -55,6 +58,7 @@ mount -t cgroup2 cgroup2 /sys/fs/cgroup 2>/dev/null && echo +memory > /sys/fs/cg
 [ -d /sys/fs/mshare ] && mount -t msharefs msharefs /sys/fs/mshare
 mount -t debugfs debugfs /sys/kernel/debug 2>/dev/null
 ip link set lo up 2>/dev/null
+for cpu in /sys/devices/system/cpu/cpu*/online; do [ ! -e $cpu ] || echo 1 > $cpu; done
 {module}
 {hook}
 {run}
@@ -153,7 +157,7 @@ class Guest:
     Raises
     ------
     CellFailed
-        When it does not come up, with the last lines of its console.
+        When it does not come up, or not with all of the machine's CPUs; with the last lines of its console.
     """
 
     def __init__(self, bed: Bed, machine: Machine, boot_seconds: float = _BOOT_SECONDS) -> None:
@@ -167,6 +171,9 @@ class Guest:
                 _fill(stream, bed)
             self._start(bed, machine, archive)
             self.environment = self.receive(boot_seconds)["environment"]
+            if self.environment["cpus"] != str(machine.cpus):
+                started = f"{self.environment['cpus']} of its {machine.cpus} CPUs"
+                raise CellFailed(f"the guest has started {started}{self._last_words()}")
             archive.unlink()
         except BaseException:
             self.close()

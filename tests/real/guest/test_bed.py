@@ -14,6 +14,7 @@ import pytest
 from mshare_bench.errors import CapabilityError, CellFailed
 from mshare_bench.real.guest.bed import Bed, Guest, find_bed, static_busybox
 from mshare_bench.real.guest.machine import PLAIN
+from mshare_bench.real.guest.payload import Payload
 from tests.requirements import require
 
 pytestmark = pytest.mark.timeout(900)
@@ -58,6 +59,25 @@ def test_files_and_a_hook_go_along(bed: Bed, tmp_path: Path) -> None:
     assert "brought along" in console
     assert "/extra" in console
     assert not folder.exists()
+
+
+@pytest.mark.guest
+def test_an_emulated_kernel_boots_with_one_cpu_and_hooks_see_all(bed: Bed) -> None:
+    # What patches code while several emulated CPUs run it may kill the kernel.
+    hook = "dmesg | grep 'smp: Brought' > /dev/ttyS0; echo the hook sees $(nproc) > /dev/ttyS0"
+    with Guest(dataclasses.replace(bed, kvm=False, hook=hook), PLAIN) as guest:
+        console = guest.console()
+    assert "smp: Brought up 1 node, 1 CPU" in console
+    assert f"the hook sees {PLAIN.cpus}" in console
+
+
+def test_a_guest_without_all_of_its_cpus_is_none(tmp_path: Path) -> None:
+    qemu = tmp_path / "qemu"
+    qemu.write_text('#!/bin/sh\necho \'{"environment": {"cpus": "1"}}\'\nread -r _\n')
+    qemu.chmod(0o755)
+    made = Bed(qemu, qemu, qemu, Payload((), {}, (), {}))
+    with pytest.raises(CellFailed, match="the guest has started 1 of its 2 CPUs"):
+        Guest(made, PLAIN)
 
 
 @pytest.mark.guest
