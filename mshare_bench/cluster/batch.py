@@ -1,11 +1,13 @@
 """Runs one batch of cells with one engine: what every executor does, wherever it does it."""
 
-import itertools
 import logging
 from collections.abc import Iterator, Sequence
 
+import numpy as np
+
 from mshare_bench.cluster.stamp import Where, stamped
 from mshare_bench.domain.cell import Cell
+from mshare_bench.domain.cells import Cells
 from mshare_bench.domain.ports import Engine, Tables
 from mshare_bench.results.describe import cell_columns
 from mshare_bench.results.files import pack
@@ -48,21 +50,20 @@ def failed(cells: Sequence[Cell], reason: str, where: Where, status: str = "fail
     return stamped(rows.tables(), where)
 
 
-def batches(cells: Sequence[Cell], simulated: int = SIMULATED_BATCH) -> Iterator[tuple[str, tuple[Cell, ...]]]:
+def batches(cells: Cells, simulated: int = SIMULATED_BATCH) -> Iterator[tuple[str, Sequence[Cell]]]:
     """Cut cells into batches of one engine each; a real cell is a batch of its own.
 
     Real cells stay in their order, and where they are among the simulated ones. Simulated ones of one workload and size come
     together: what is drawn at random for them is drawn in one batch, whatever the mechanism and the number of processes.
     """
-    for engine, stretch in itertools.groupby(cells, key=lambda cell: cell.engine):
-        if engine != "sim":
-            yield from ((engine, (cell,)) for cell in stretch)
+    drawn = [(task.workload.name, task.workload.regions[0].size) for task in cells.tasks]
+    ranks = {what: rank for rank, what in enumerate(sorted(set(drawn)))}
+    rank = np.array([ranks[what] for what in drawn], np.int64)[cells.columns[:, 0]]
+    here = cells.whose(runner=lambda one: one.engine == "sim")
+    for stretch in np.split(np.arange(len(cells)), np.flatnonzero(np.diff(here)) + 1):
+        if not here[stretch[:1]].all():
+            yield from ((cell.engine, (cell,)) for cell in cells.take(stretch))
             continue
-        alike = iter(sorted(stretch, key=_drawn_alike))
-        while batch := tuple(itertools.islice(alike, simulated)):
-            yield engine, batch
-
-
-def _drawn_alike(cell: Cell) -> tuple[str, int]:
-    workload = cell.point.workload
-    return workload.name, workload.regions[0].size
+        alike = stretch[np.argsort(rank[stretch], kind="stable")]
+        for start in range(0, len(alike), simulated):
+            yield "sim", cells.take(alike[start : start + simulated])

@@ -1,13 +1,13 @@
 """Which executor runs a plan: `auto` takes Ray where it pays."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 
 from mshare_bench.cluster.estimate import serial_seconds
 from mshare_bench.cluster.inline import InlineExecutor
 from mshare_bench.cluster.ray import RayExecutor
 from mshare_bench.cluster.roster import ClusterOptions
 from mshare_bench.cluster.stamp import Where
-from mshare_bench.domain.cell import Cell
+from mshare_bench.domain.cells import Cells
 from mshare_bench.domain.ports import Engine, Executor
 
 __all__ = ["RAY_PAYS_SECONDS", "choose_executor"]
@@ -18,7 +18,7 @@ RAY_PAYS_SECONDS = 10.0
 
 def choose_executor(
     asked: str,
-    cells: Sequence[Cell],
+    cells: Cells,
     engines: Mapping[str, Engine],
     options: ClusterOptions,
     where: Callable[[], Where],

@@ -22,6 +22,7 @@ from mshare_bench.cluster.roster import ClusterOptions, Member, Roster
 from mshare_bench.cluster.stamp import Where
 from mshare_bench.cluster.waiting import Batch, Waiting
 from mshare_bench.domain.cell import Cell
+from mshare_bench.domain.cells import Cells
 from mshare_bench.domain.ports import Engine, PartsEngine, Tables
 from mshare_bench.errors import CapabilityError, CellFailed, ConfigError
 from mshare_bench.results.files import unpack
@@ -65,7 +66,7 @@ class RayExecutor:
         self._kinds = dict(kinds or {})
         self._started = ExitStack()
 
-    def run(self, cells: Sequence[Cell], engines: Mapping[str, Engine]) -> Iterator[Tables]:
+    def run(self, cells: Cells, engines: Mapping[str, Engine]) -> Iterator[Tables]:
         """Run every cell; tables come back batch by batch as they are done.
 
         Raises
@@ -78,7 +79,7 @@ class RayExecutor:
         address = self._options.address
         ray = self._started.enter_context(local_ray() if address is None else joined_ray(address))
         here = self._where()
-        real = any(cell.engine != "sim" for cell in cells)
+        real = any(runner.engine != "sim" for runner in cells.runners)
         roster = Roster(ray, self._options, engines, self._where, here, real, self._note)
         size = _batch_size(cells, engines, roster.cpus)
         todo = (Batch(*one) for one in batches(cells, size))
@@ -279,8 +280,8 @@ def _memory(engines: Mapping[str, Engine]) -> Callable[[Cell], int]:
     return (lambda cell: int(estimate(cell).memory)) if estimate is not None else lambda _cell: 0
 
 
-def _batch_size(cells: Sequence[Cell], engines: Mapping[str, Engine], cpus: int) -> int:
-    simulated = sum(cell.engine == "sim" for cell in cells)
+def _batch_size(cells: Cells, engines: Mapping[str, Engine], cpus: int) -> int:
+    simulated = int(cells.whose(runner=lambda one: one.engine == "sim").sum())
     seconds = serial_seconds(cells, engines)
     wanted = simulated * _BATCH_SECONDS / seconds if seconds else SIMULATED_BATCH
     # At least four batches for every CPU, so that the last one does not keep the others waiting.

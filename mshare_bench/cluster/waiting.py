@@ -27,7 +27,7 @@ class Batch:
     """
 
     engine: str
-    cells: tuple[Cell, ...]
+    cells: Sequence[Cell]
     attempt: int = 1
     lost: tuple[str, ...] = ()
 

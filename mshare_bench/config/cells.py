@@ -1,34 +1,61 @@
 """From composed values to cells: what a cell is made of is made once per choice of the keys that decide it."""
 
-import operator
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
+
+import numpy as np
+import numpy.typing as npt
 
 from mshare_bench.config.composer import Composition
 from mshare_bench.config.parts import (
     CellContext,
     Claims,
     MechanismPart,
+    WorkloadPart,
     mechanism_part,
     rest_part,
     split_names,
     workload_part,
 )
-from mshare_bench.domain.cell import Cell, Point
+from mshare_bench.domain.cells import Cells, Mapper, Place, Runner, Task
 from mshare_bench.domain.workload import Placed, Region, Workload, WorkloadSpec, placed_regions
 from mshare_bench.errors import ConfigError
+from mshare_bench.sweep.axes import Assignments, in_order
 from mshare_bench.workloads.registry import workloads
 
-__all__ = ["Candidate", "CellMaker", "picker"]
+__all__ = ["Candidates", "CellMaker"]
+
+_Part = TypeVar("_Part")
 
 
 @dataclass(frozen=True, slots=True)
-class Candidate:
-    """A cell, and why it can't run, where that is known beforehand."""
+class Candidates:
+    """Cells that were asked for.
 
-    cell: Cell
-    refused: str | None = None
+    Attributes
+    ----------
+    cells
+        In the order of the assignments that they are from.
+    refused
+        Why each can't run, where that is known beforehand, else None.
+    origins
+        Number of each one's assignment.
+    """
+
+    cells: Cells
+    refused: npt.NDArray[np.object_]
+    origins: npt.NDArray[np.int64]
+
+    @classmethod
+    def joined(cls, parts: "Sequence[Candidates]") -> "Candidates":
+        """Those of several, in the order of their assignments."""
+        if len(parts) == 1:
+            return parts[0]
+        origins = np.concatenate([part.origins for part in parts])
+        order = np.argsort(origins, kind="stable")
+        refused = np.concatenate([part.refused for part in parts])
+        return cls(Cells.joined([part.cells for part in parts]).take(order), refused[order], origins[order])
 
 
 class CellMaker:
@@ -49,56 +76,101 @@ class CellMaker:
         self._composition = composition
         self._context = context
         self._claims = claims
-        self._of_workload = {key: composition.values[key] for key in split_names(tuple(composition.values))[0]}
-        self._parts_of: dict[tuple[str, ...], _Parts] = {}
+        # Only what a workload reads: there are thousands of them, and all keys are many.
+        own = split_names(tuple(composition.values))[0]
+        values = composition.values if composition.interpolated else {key: composition.values[key] for key in own}
+        self._of_workload = replace(composition, values=values)
         # By the ids of regions and of what is made of them; both are kept, so that no other object gets their ids.
         self._placed: dict[tuple[int, int], tuple[tuple[Region, ...], tuple[Placed, ...]]] = {}
         self._refusals: dict[tuple[int, int], tuple[str | None, MechanismPart, tuple[Placed, ...]]] = {}
 
-    def cells(self, names: tuple[str, ...] = (), leaves: tuple[Any, ...] = ()) -> Iterator[Candidate]:
-        """Make the cells of one assignment: of each mechanism that it names, under each engine.
+    def cells(self, assignments: Assignments | None = None) -> Candidates:
+        """Make the cells of assignments, in order: of each mechanism that one names, under each engine.
 
         Parameters
         ----------
-        names, leaves
-            Keys of the assignment, and their values.
+        assignments
+            Of leaves; without any the composition's own cells.
 
         Raises
         ------
         ConfigError
             For a value that can't be; of a mechanism that was not named by the user only what concerns all.
         """
-        workload, mechanisms_, rest = self._parts(names, leaves)
-        spec = workloads()[workload.workload.name]
-        runners = _runners(spec, rest.runners, self._context)
-        for one in mechanisms_:
-            if not self._context.mechanism_named and spec.mechanisms and one.name not in spec.mechanisms + spec.beside:
-                continue  # of a real program's mechanisms, those that say something of it
-            refused = self._refusal(one, workload.placed)
-            if refused is not None and self._context.mechanism_named:
-                raise ConfigError(refused)
-            point = Point(
-                workload.workload,
-                one.name,
-                one.variant,
-                one.page,
-                workload.offset,
-                workload.access,
-                workload.write_fraction,
-                rest.populate,
-                rest.topology,
-                rest.placement,
-                one.options,
-                rest.machines,
+        given = Assignments.of_axes(()) if assignments is None else assignments
+        names = tuple(given.values)
+        # Where values refer to each other any leaf may change any part.
+        of_workload, of_mechanism, of_rest = (names,) * 3 if self._composition.interpolated else split_names(names)
+        task_of, tasks = self._made(given, of_workload, lambda own: workload_part(own, self._place), self._of_workload)
+        by_of, mechanisms_ = self._made(given, of_mechanism, lambda own: mechanism_part(own, self._claims))
+        rest_of, rests = self._made(given, of_rest, lambda own: rest_part(own, self._context))
+        mappers: dict[int, tuple[int, MechanismPart]] = {}
+        runners: dict[Runner, int] = {}
+        offered: list[list[tuple[int, int, str | None]]] = []
+        alike = self._alike(tasks)
+        kinds, firsts = in_order((alike[task_of] * len(mechanisms_) + by_of) * len(rests) + rest_of)
+        for first in firsts:
+            task, rest = tasks[task_of[first]], rests[rest_of[first]]
+            offers = self._offers(task, mechanisms_[by_of[first]], rest.runners)
+            offered.append(
+                [
+                    (mappers.setdefault(id(one), (len(mappers), one))[0], runners.setdefault(runner, len(runners)), why)
+                    for one, runner, why in offers
+                ]
             )
-            for runner in runners:
-                if runner["engine"] == "real" and spec.mechanisms and one.name not in spec.mechanisms:
-                    if self._context.mechanism_named and len(runners) == 1:
-                        yield Candidate(Cell(point, **runner), _not_offered(spec, one.name))
-                    continue
-                yield Candidate(Cell(point, **runner), refused)
+        counts = np.array([len(one) for one in offered], np.int64)
+        which = np.array([pair[:2] for one in offered for pair in one], np.int64).reshape(-1, 2)
+        reasons = np.array([why for one in offered for _, _, why in one], object)
+        origins = np.repeat(np.arange(len(given)), counts[kinds])
+        starts, own = np.cumsum(counts) - counts, np.cumsum(counts[kinds]) - counts[kinds]
+        at = starts[kinds[origins]] + np.arange(len(origins)) - own[origins]
+        columns = np.stack([task_of[origins], which[at, 0], rest_of[origins], which[at, 1], np.zeros_like(at)], axis=1)
+        parts = (
+            [Task(one.workload, one.offset, one.access, one.write_fraction) for one in tasks],
+            [Mapper(one.name, one.variant, one.page, one.options) for _, one in mappers.values()],
+            [Place(one.populate, one.topology, one.placement, one.machines) for one in rests],
+            list(runners),
+        )
+        return Candidates(Cells(parts, columns), reasons[at], origins)
 
-    def _refusal(self, one: "MechanismPart", placed: tuple[Placed, ...]) -> str | None:
+    def _made(
+        self,
+        given: Assignments,
+        own: Iterable[str],
+        make: Callable[[Mapping[str, Any]], _Part],
+        composition: Composition | None = None,
+    ) -> tuple[npt.NDArray[np.int64], list[_Part]]:
+        """What these keys decide, made once for each of their combinations, and per assignment which of them it has."""
+        kinds, firsts = given.distinct(own)
+        composed = composition or self._composition
+        return kinds, [make(composed.with_values(given.at(first, own))) for first in firsts]
+
+    def _alike(self, tasks: Sequence[WorkloadPart]) -> npt.NDArray[np.int64]:
+        """Number workload parts so that those have the same to which the same can be offered."""
+        known: dict[tuple[str, int], int] = {}
+        return np.array([known.setdefault((one.workload.name, id(one.placed)), len(known)) for one in tasks], np.int64)
+
+    def _offers(
+        self, task: WorkloadPart, mechanisms_: Iterable[MechanismPart], runners: tuple[Runner, ...]
+    ) -> Iterable[tuple[MechanismPart, Runner, str | None]]:
+        """With which mechanisms, under whom a workload is run, and why that can't be."""
+        spec = workloads()[task.workload.name]
+        runners = _runners(spec, runners, self._context)
+        named = self._context.mechanism_named
+        for one in mechanisms_:
+            if not named and spec.mechanisms and one.name not in spec.mechanisms + spec.beside:
+                continue  # of a real program's mechanisms, those that say something of it
+            refused = self._refusal(one, task.placed)
+            if refused is not None and named:
+                raise ConfigError(refused)
+            for runner in runners:
+                if runner.engine == "real" and spec.mechanisms and one.name not in spec.mechanisms:
+                    if named and len(runners) == 1:
+                        yield one, runner, _not_offered(spec, one.name)
+                    continue
+                yield one, runner, refused
+
+    def _refusal(self, one: MechanismPart, placed: tuple[Placed, ...]) -> str | None:
         """Why a mechanism can't map regions; those of all numbers of processes are the same in most workloads."""
         key = id(one), id(placed)
         known = self._refusals.get(key)
@@ -118,83 +190,14 @@ class CellMaker:
             self._placed[key] = workload.regions, placed_regions(workload, offset)
         return self._placed[key][1]
 
-    def _parts(self, names: tuple[str, ...], leaves: tuple[Any, ...]) -> tuple[Any, Any, Any]:
-        if self._composition.interpolated:  # any leaf may change any part
-            values = self._composition.with_values(dict(zip(names, leaves, strict=True)))
-            return workload_part(values), mechanism_part(values, self._claims), rest_part(values, self._context)
-        parts = self._parts_of.get(names)
-        if parts is None:
-            of_workload, of_mechanism, of_rest = split_names(names)
-            values = self._composition.values
-            parts = self._parts_of[names] = (
-                _Part(names, of_workload, self._of_workload, lambda own: workload_part(own, self._place)),
-                _Part(names, of_mechanism, values, lambda own: mechanism_part(own, self._claims)),
-                _Part(names, of_rest, values, lambda own: rest_part(own, self._context)),
-            )
-        one, two, three = parts
-        return one.of(leaves), two.of(leaves), three.of(leaves)
 
-
-class _Part:
-    """What some of the keys decide, made once for each of their values.
-
-    Parameters
-    ----------
-    names
-        Keys of all assignments, in their order.
-    own
-        Those that it reads.
-    composed
-        Values of all others that it reads.
-    make
-        Makes it of values by key.
-    """
-
-    def __init__(
-        self,
-        names: Sequence[str],
-        own: tuple[str, ...],
-        composed: Mapping[str, Any],
-        make: Callable[[Mapping[str, Any]], Any],
-    ) -> None:
-        self._own = own
-        self._pick = picker(names, own)
-        self._composed = composed
-        self._make = make
-        self._made: dict[tuple[Any, ...], Any] = {}
-
-    def of(self, leaves: tuple[Any, ...]) -> Any:
-        """The part of an assignment."""
-        key = self._pick(leaves)
-        try:
-            return self._made[key]
-        except KeyError:
-            made = self._made[key] = self._make({**self._composed, **dict(zip(self._own, key, strict=True))})
-            return made
-        except TypeError:  # a list: wrong most likely, and parsing says how
-            return self._make({**self._composed, **dict(zip(self._own, key, strict=True))})
-
-
-_Parts = tuple[_Part, _Part, _Part]
-
-
-def picker(names: Sequence[str], own: Sequence[str]) -> Callable[[tuple[Any, ...]], tuple[Any, ...]]:
-    """Make a function that picks from the values of all names those of its own."""
-    at = [names.index(name) for name in own]
-    if len(at) > 1:
-        return operator.itemgetter(*at)
-    return (lambda values: (values[at[0]],)) if at else (lambda _values: ())
-
-
-def _runners(
-    spec: WorkloadSpec, runners: tuple[dict[str, Any], ...], context: CellContext
-) -> tuple[dict[str, Any], ...]:
+def _runners(spec: WorkloadSpec, runners: tuple[Runner, ...], context: CellContext) -> tuple[Runner, ...]:
     """Who runs the cells of a workload: a real program that is run as well is predicted from what is watched of it."""
     if spec.driver is None:
         return runners
     model = context.model("application")
     return tuple(
-        {**one, "model": model, "cost": ""} if len(runners) > 1 or one["engine"] == "real" else one for one in runners
+        one._replace(model=model, cost="") if len(runners) > 1 or one.engine == "real" else one for one in runners
     )
 
 

@@ -13,6 +13,7 @@ from mshare_bench.config.keys import near, require_choice
 from mshare_bench.config.mmus import mmu_of
 from mshare_bench.config.topologies import topology_of
 from mshare_bench.domain.access import AccessPattern
+from mshare_bench.domain.cells import Runner
 from mshare_bench.domain.digest import digest
 from mshare_bench.domain.geometry import X86_64
 from mshare_bench.domain.placement import PlacementChoice
@@ -136,13 +137,13 @@ class MechanismPart:
 
 @dataclass(frozen=True, slots=True)
 class RestPart:
-    """Coordinates of neither, and `runners`: the fields of a `Cell` that say who runs it, for each engine."""
+    """Coordinates of neither, and who runs the cells, for each engine."""
 
     populate: Literal["controller", "first_touch"]
     topology: str
     placement: str
     machines: Topology | None
-    runners: tuple[dict[str, Any], ...]
+    runners: tuple[Runner, ...]
 
 
 def split_names(names: Sequence[str]) -> tuple[tuple[str, ...], ...]:
@@ -196,7 +197,7 @@ def rest_part(values: Mapping[str, Any], context: CellContext) -> RestPart:
         For a value that can't be.
     """
     engine = require_choice("engine", values["engine"])
-    engines = ("sim", "real") if engine == "both" else (engine,)
+    engines = cast(tuple[Literal["sim", "real"], ...], ("sim", "real") if engine == "both" else (engine,))
     placement = PlacementChoice.of(_section(values, "placement"))
     topology = topology_of(values)
     machines = topology
@@ -213,8 +214,9 @@ def rest_part(values: Mapping[str, Any], context: CellContext) -> RestPart:
     )
 
 
-def _runner(engine: str, values: Mapping[str, Any], context: CellContext, machines: Topology | None) -> dict[str, Any]:
-    """Fields of a `Cell` that say who runs it."""
+def _runner(
+    engine: Literal["sim", "real"], values: Mapping[str, Any], context: CellContext, machines: Topology | None
+) -> Runner:
     real = engine == "real"
     host = require_choice("host", values["host"]) if real else "here"
     machine = context.machine
@@ -222,16 +224,16 @@ def _runner(engine: str, values: Mapping[str, Any], context: CellContext, machin
         machine = context.guest(machines, values.get("guest.kernel"))
     costs = None if real else profile_of(values)
     placed = "" if real or machines is None else f"+{PLACEMENT_MODEL}+{digest(topology_to_mapping(machines))}"
-    return {
-        "engine": engine,
-        "host": host,
-        "machine": machine if real else costs.machine if costs else "",
-        "cost": costs.name if costs else "",
-        "mmu": None if real else mmu_of(values),
-        "model": context.model(engine) + (f"+{costs.digest}" if costs else "") + placed,
-        "seed": context.seed,
-        "extrapolated": bool(values.get("extrapolated")) and not real,
-    }
+    return Runner(
+        engine,
+        host,
+        machine if real else costs.machine if costs else "",
+        costs.name if costs else "",
+        None if real else mmu_of(values),
+        context.model(engine) + (f"+{costs.digest}" if costs else "") + placed,
+        context.seed,
+        bool(values.get("extrapolated")) and not real,
+    )
 
 
 def _names(values: Mapping[str, Any]) -> Sequence[str]:

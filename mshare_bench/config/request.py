@@ -1,10 +1,12 @@
 """What was asked for: overrides of the command line, read into sets of points with their axes, and settings."""
 
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from mshare_bench.config.cells import Candidate, CellMaker, picker
+import numpy as np
+
+from mshare_bench.config.cells import Candidates, CellMaker
 from mshare_bench.config.composer import Composer
 from mshare_bench.config.keys import MULTIRUN_ONLY, is_coordinate, near, require_choice
 from mshare_bench.config.overrides import OPTION_SECTIONS, Override, parse_overrides, with_default_experiment
@@ -13,6 +15,7 @@ from mshare_bench.config.ranges import expand_range, with_ranges
 from mshare_bench.config.settings import Settings, settings_of
 from mshare_bench.domain.units import parse_count
 from mshare_bench.errors import ConfigError
+from mshare_bench.sweep.axes import Assignments
 
 __all__ = ["Fit", "PointSet", "Request", "Shape", "candidates", "read_request", "read_where"]
 
@@ -184,9 +187,7 @@ def read_where(overrides: Sequence[str], verb: str) -> Request:
     return Request(settings_of(values), (), Shape(), composer, tuple(overrides), values)
 
 
-def candidates(
-    request: Request, point_set: PointSet, assignments: Iterable[Mapping[str, Any]], context: CellContext
-) -> Iterator[Candidate]:
+def candidates(request: Request, point_set: PointSet, assignments: Assignments, context: CellContext) -> Candidates:
     """Make the cells of assignments of a point set's axes, in order.
 
     Raises
@@ -195,53 +196,21 @@ def candidates(
         As `CellMaker.cells` does, and for an option or page that no mechanism has.
     """
     composer, claims = request.composer, Claims()
-    makers: dict[tuple[Any, ...], CellMaker] = {}
-    readers: dict[tuple[str, ...], _Reader] = {}
-    for assignment in assignments:
-        keys = tuple(assignment)
-        reader = readers.get(keys)
-        if reader is None:
-            reader = readers[keys] = _Reader.of(keys, point_set.leaves, composer.groups)
-        values = (*reader.fixed, *assignment.values())
-        chosen = tuple(map(_spelled, reader.choices(values)))
-        maker = makers.get((reader.groups, chosen))
-        if maker is None:
-            overrides = [f"{group}={choice}" for group, choice in zip(reader.groups, chosen, strict=True)]
-            composition = composer.compose([*point_set.overrides, *overrides])
-            maker = makers[reader.groups, chosen] = CellMaker(composition, context, claims)
-        yield from maker.cells(reader.names, reader.leaves(values))
+    own = {key: value for key, value in point_set.leaves.items() if key not in assignments.values}
+    # Every composition holds the options of all mechanisms: no compose for another choice.
+    given = assignments.beside(own).renamed({"mechanism": "mechanism.name"})
+    groups = tuple(name for name in given.values if name in composer.groups)
+    leaves = tuple(name for name in given.values if name not in groups)
+    kinds, firsts = given.distinct(groups)
+    made = []
+    for kind, first in enumerate(firsts):
+        chosen = [f"{group}={_spelled(choice)}" for group, choice in given.at(first, groups).items()]
+        maker = CellMaker(composer.compose([*point_set.overrides, *chosen]), context, claims)
+        places = np.flatnonzero(kinds == kind)
+        found = maker.cells(given.take(places, leaves))
+        made.append(replace(found, origins=places[found.origins]))
     claims.check()
-
-
-@dataclass(frozen=True, slots=True)
-class _Reader:
-    """How assignments of the same keys are read.
-
-    Attributes
-    ----------
-    fixed
-        Values of the point set's own leaves, which come before those of the assignment.
-    groups, choices
-        Config groups, and what picks their choices from all values.
-    names, leaves
-        Keys that are set without a compose, and what picks their values.
-    """
-
-    fixed: tuple[Any, ...]
-    groups: tuple[str, ...]
-    choices: Callable[[tuple[Any, ...]], tuple[Any, ...]]
-    names: tuple[str, ...]
-    leaves: Callable[[tuple[Any, ...]], tuple[Any, ...]]
-
-    @classmethod
-    def of(cls, keys: tuple[str, ...], own: Mapping[str, Any], known: Container[str]) -> "_Reader":
-        """Make it for the keys of an assignment, the leaves of the point set and the config groups."""
-        fixed = {key: value for key, value in own.items() if key not in keys}
-        # Every composition holds the options of all mechanisms: no compose for another choice.
-        names = ["mechanism.name" if key == "mechanism" else key for key in (*fixed, *keys)]
-        groups = tuple(name for name in names if name in known)
-        leaves = tuple(name for name in names if name not in known)
-        return cls(tuple(fixed.values()), groups, picker(names, groups), leaves, picker(names, leaves))
+    return Candidates.joined(made)
 
 
 def _point_set(

@@ -5,6 +5,7 @@ real rows of one point pair up by `Point.digest`; savings are taken against `Poi
 """
 
 import functools
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -15,7 +16,19 @@ from mshare_bench.domain.mmu_setting import MmuSetting
 from mshare_bench.domain.topology import Topology
 from mshare_bench.domain.workload import Region, Workload
 
-__all__ = ["POPULATE", "Cell", "Point", "digest"]
+__all__ = [
+    "POPULATE",
+    "Cell",
+    "Point",
+    "baseline_digest",
+    "cell_digest",
+    "digest",
+    "mechanism_texts",
+    "place_texts",
+    "point_digest",
+    "runner_text",
+    "workload_texts",
+]
 
 POPULATE = ("controller", "first_touch")
 
@@ -59,6 +72,7 @@ class Point:
     machines: Topology | None = field(default=None, repr=False, compare=False)
     # Asked for by the plan and by every row: taken once.
     _digest: str = field(default="", init=False, repr=False, compare=False)
+    _baseline: str = field(default="", init=False, repr=False, compare=False)
 
     @property
     def whole(self) -> bool:
@@ -87,40 +101,80 @@ class Point:
 
     @property
     def digest(self) -> str:
-        """Digest of every coordinate: `digest(coordinates)`, put together of what points of one workload have in common."""
+        """Digest of every coordinate: `digest(coordinates)`."""
         if not self._digest:
-            head, offset, middle, tail = self._texts[:4]
-            mechanism, page, variant = _mechanism_texts(self.mechanism, self.page, self.variant)
-            text = f"{{{head}{mechanism}{offset}{page}{middle}{variant}{tail[:-1]}}}"
-            object.__setattr__(self, "_digest", digest_of(text))
+            object.__setattr__(
+                self, "_digest", point_digest(*self._texts, mechanism_texts(self.mechanism, self.page, self.variant))
+            )
         return self._digest
 
     @property
     def baseline_digest(self) -> str:
         """Digest of every coordinate but the mechanism, its options and its page: what savings are taken against."""
-        return self._texts[4]
+        if not self._baseline:
+            object.__setattr__(self, "_baseline", baseline_digest(*self._texts))
+        return self._baseline
 
     @property
-    def _texts(self) -> tuple[str, ...]:
-        """Canonical JSON of what points under other mechanisms share, cut where theirs goes in, and its digest.
+    def _texts(self) -> tuple["Texts", "Texts"]:
+        workload = workload_texts(self.workload, self.offset, self.access, self.write_fraction)
+        return workload, place_texts(self.populate, self.topology, self.placement)
 
-        Coordinates come in the order of their names; `mechanism`, `page` and `variant` belong between the four stretches.
-        """
-        key = (self.offset, self.access, self.write_fraction, self.populate, self.topology, self.placement)
-        texts = self.workload.texts.get(key)
-        if texts is None:
-            workload = self.workload
-            pattern = self.access.params
-            what = {"workload": workload.name, "workload_params": dict(workload.params)}
-            cut = (
-                _access_text(self.access.kind, tuple(pattern), *pattern.values()),
-                members({"offset": self.offset}),
-                f"{_where_text(self.placement, self.populate)}{members({'processes': workload.processes})}"
-                f"{_regions_text(workload.regions)}{_topology_text(self.topology)}",
-                members({**what, "write_fraction": float(self.write_fraction)}),
-            )
-            texts = workload.texts[key] = (*cut, digest_of(f"{{{''.join(cut)[:-1]}}}"))
-        return texts
+
+Texts = tuple[str, ...]
+"""Stretches of the canonical JSON of a point's coordinates, which come in the order of their names: what belongs to the workload,
+the mechanism and the place alternates in it."""
+
+
+def point_digest(workload: Texts, place: Texts, mechanism: Texts) -> str:
+    """Digest of a point, of the texts of its parts."""
+    access, offset, sizes, params = workload
+    where, topology = place
+    name, page, variant = mechanism
+    return digest_of(f"{{{access}{name}{offset}{page}{where}{sizes}{topology}{variant}{params}}}")
+
+
+def baseline_digest(workload: Texts, place: Texts) -> str:
+    """Digest of a point without its mechanism, of the texts of its parts."""
+    access, offset, sizes, params = workload
+    where, topology = place
+    return digest_of(f"{{{access}{offset}{where}{sizes}{topology}{params}}}")
+
+
+def cell_digest(runner: str, point: str) -> str:
+    """Digest of a cell, of `runner_text` and the digest of its point."""
+    return digest_of(f'{{{runner}"point":"{point}"}}')
+
+
+def workload_texts(workload: Workload, offset: int, access: AccessPattern, write_fraction: float) -> Texts:
+    """What a point's text has of its workload, in four stretches."""
+    what = {"workload": workload.name, "workload_params": dict(workload.params)}
+    params = access.params
+    return (
+        _access_text(access.kind, tuple(params), *params.values()),
+        members({"offset": offset}),
+        f'"processes":{workload.processes},{_regions_text(workload.regions)}',
+        members({**what, "write_fraction": float(write_fraction)})[:-1],
+    )
+
+
+@functools.lru_cache(maxsize=1 << 10)
+def place_texts(populate: str, topology: str, placement: str) -> Texts:
+    """What a point's text has of where it is, in two stretches."""
+    return members({"placement": placement, "populate": populate}), members({"topology": topology})
+
+
+@functools.lru_cache(maxsize=1 << 10)
+def mechanism_texts(mechanism: str, page: int, variant: str) -> Texts:
+    """What a point's text has of its mechanism, in three stretches."""
+    return members({"mechanism": mechanism}), members({"page": page}), members({"variant": variant})
+
+
+@functools.lru_cache(maxsize=1 << 10)
+def runner_text(engine: str, host: str, machine: str, cost: str, mmu: MmuSetting | None, model: str) -> str:
+    """What a cell's text has beside its point."""
+    own = {} if mmu is None else {"mmu": mmu.digest}
+    return members({"engine": engine, "host": host, "machine": machine, "cost": cost, "model": model, **own})
 
 
 @functools.lru_cache(maxsize=1 << 10, typed=True)  # 1 and 1.0 are written in two ways
@@ -128,40 +182,14 @@ def _access_text(kind: str, names: tuple[str, ...], *values: float) -> str:
     return members({"access": kind, "access_params": dict(zip(names, values, strict=True))})
 
 
-@functools.lru_cache(maxsize=1 << 10)
-def _where_text(placement: str, populate: str) -> str:
-    return members({"placement": placement, "populate": populate})
-
-
-@functools.lru_cache(maxsize=1 << 10)
-def _topology_text(topology: str) -> str:
-    return members({"topology": topology})
-
-
 def _regions_text(regions: tuple[Region, ...]) -> str:
-    if len(regions) < _FEW:
-        return _written(regions)
-    known = _regions.get(id(regions))
-    if known is None:
-        if len(_regions) >= _MOST_REGIONS:
-            _regions.clear()
-        known = _regions[id(regions)] = regions, _written(regions)
-    return known[1]
+    named = sorted((one.name, one.size, one.instances) for one in regions)
+    return f'"regions":{{{",".join([f"{_quoted(name)}:[{size},{instances}]" for name, size, instances in named])}}},'
 
 
-def _written(regions: tuple[Region, ...]) -> str:
-    return members({"regions": {one.name: [one.size, one.instances] for one in regions}})
-
-
-_FEW = 4  # so many are written as quickly as looked up
-_MOST_REGIONS = 1 << 14
-# By their id, since a hash of forty regions takes as long as their text; they are kept, so that nothing else gets it.
-_regions: dict[int, tuple[tuple[Region, ...], str]] = {}
-
-
-@functools.lru_cache(maxsize=1 << 10)
-def _mechanism_texts(mechanism: str, page: int, variant: str) -> tuple[str, str, str]:
-    return members({"mechanism": mechanism}), members({"page": page}), members({"variant": variant})
+@functools.lru_cache(maxsize=1 << 12)
+def _quoted(name: str) -> str:
+    return json.dumps(name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,12 +232,6 @@ class Cell:
     def digest(self) -> str:
         """Digest of the point, the engine, the machine or the cost profile, the MMU and the model version; repeats share it."""
         if not self._digest:
-            runner = _runner_text(self.engine, self.host, self.machine, self.cost, self.model, self.mmu)
-            object.__setattr__(self, "_digest", digest_of(f'{{{runner}"point":"{self.point.digest}"}}'))
+            runner = runner_text(self.engine, self.host, self.machine, self.cost, self.mmu, self.model)
+            object.__setattr__(self, "_digest", cell_digest(runner, self.point.digest))
         return self._digest
-
-
-@functools.lru_cache(maxsize=1 << 10)
-def _runner_text(engine: str, host: str, machine: str, cost: str, model: str, mmu: MmuSetting | None) -> str:
-    own = {} if mmu is None else {"mmu": mmu.digest}
-    return members({"engine": engine, "host": host, "machine": machine, "cost": cost, "model": model, **own})

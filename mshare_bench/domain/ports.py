@@ -6,6 +6,7 @@ from typing import Any, Protocol
 
 from mshare_bench.domain.application import Figure, MappedFile, Stage, Watched
 from mshare_bench.domain.cell import Cell
+from mshare_bench.domain.cells import Cells
 
 __all__ = ["ApplicationDriver", "Engine", "Estimate", "Estimator", "Executor", "Tables", "Tracker"]
 
@@ -115,7 +116,7 @@ class Executor(Protocol):
 
     name: str
 
-    def run(self, cells: Sequence[Cell], engines: Mapping[str, Engine]) -> Iterator[Tables]:
+    def run(self, cells: Cells, engines: Mapping[str, Engine]) -> Iterator[Tables]:
         """Run every cell with the engine that it names; tables come back as they are done, in any order."""
 
     def close(self) -> None:

@@ -134,8 +134,6 @@ class Workload:
         The region of which `access=` replaces the pattern.
     params
         The workload's own parameters that are not coordinates, such as the number of libraries.
-    texts
-        What `domain.cell` has written of it already, for the digests of points that share it.
     """
 
     name: str
@@ -143,7 +141,6 @@ class Workload:
     groups: tuple[ProcessGroup, ...]
     main: str
     params: Mapping[str, Any] = field(default_factory=dict)
-    texts: dict[Any, tuple[str, ...]] = field(default_factory=dict, init=False, repr=False, compare=False)
     # What `sim` finds out to compute it together with others: all mechanisms of a sweep share it.
     _make: Any = field(default=None, init=False, repr=False, compare=False)
 

@@ -39,17 +39,21 @@ from mshare_bench.results.schema import PHASES
 from mshare_bench.sim.accounting import Account, account
 from mshare_bench.workloads.registry import workloads
 
-__all__ = ["ApplicationEngine", "Audited", "AuditedObject", "Observation", "is_application"]
+__all__ = ["ApplicationEngine", "Audited", "AuditedObject", "Observation", "has_driver", "takes"]
 
 _PROCESS_BYTES = 12 << 20
 """What a process of an application takes beside the memory that is the matter: a backend, an interpreter."""
 
 
-def is_application(cell: Cell) -> bool:
-    """Whether a cell is this engine's: real ones of applications, and those predicted from what is watched."""
-    spec = workloads().get(cell.point.workload.name)
-    applies = spec is not None and spec.driver is not None
-    return applies and (cell.engine == "real" or cell.model.startswith(ApplicationEngine.model))
+def has_driver(workload: str) -> bool:
+    """Whether a workload is a real program."""
+    spec = workloads().get(workload)
+    return spec is not None and spec.driver is not None
+
+
+def takes(engine: str, model: str) -> bool:
+    """Whether cells of real programs are this engine's: those that are run, and those predicted from what is watched."""
+    return engine == "real" or model.startswith(ApplicationEngine.model)
 
 
 @dataclass(frozen=True, slots=True)

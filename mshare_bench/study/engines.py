@@ -1,10 +1,10 @@
 """The engines that cells name, as far as this machine can start them, and what runs them."""
 
 import functools
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Protocol
 
-from mshare_bench.domain.cell import Cell
+from mshare_bench.domain.cells import Cells
 from mshare_bench.domain.ports import Engine, Estimator, Executor
 from mshare_bench.errors import CapabilityError
 
@@ -23,10 +23,10 @@ class EstimatingEngine(Engine, Estimator, Protocol):
 
 
 def engines_of(
-    cells: Sequence[Cell], request: "Request", costs: Mapping[str, "CostModel"]
+    cells: Cells, request: "Request", costs: Mapping[str, "CostModel"]
 ) -> tuple[dict[str, "EstimatingEngine"], dict[str, str]]:
     """The engines that these cells name, and why this machine can't start the others."""
-    names = {cell.engine for cell in cells}
+    names = {runner.engine for runner in cells.runners}
     engines: dict[str, EstimatingEngine] = {}
     lacking: dict[str, str] = {}
     if "sim" in names:
@@ -50,13 +50,14 @@ def hosts_of(engines: Mapping[str, Engine]) -> "Hosts | None":
     return engines["real"] if isinstance(engines["real"], Hosts) else None
 
 
-def _real_engine(cells: Sequence[Cell], request: "Request") -> "EstimatingEngine":
+def _real_engine(cells: Cells, request: "Request") -> "EstimatingEngine":
     from mshare_bench.real.engine import RealEngine, RealOptions
 
     real, guest = request.settings.real, request.settings.guest
     options = RealOptions(real.reserve_bytes, real.parallel, real.timeout_ns / 1e9, real.samples)
     here = RealEngine(options)
-    named = {cell.point.topology: cell.point.machines for cell in cells if cell.host == "guest"}
+    guests = cells.take(cells.whose(runner=lambda one: one.host == "guest"))
+    named = {cell.point.topology: cell.point.machines for cell in guests}
     if not named:
         return here
     from mshare_bench.real.guest.bed import find_bed
@@ -71,7 +72,7 @@ def _real_engine(cells: Sequence[Cell], request: "Request") -> "EstimatingEngine
 
 def executor_for(
     settings: "Settings",
-    cells: Sequence[Cell],
+    cells: Cells,
     engines: Mapping[str, Engine],
     note: Callable[[str], None],
     kinds: Mapping[str, str],
@@ -97,11 +98,11 @@ def model_of(engine: str) -> str:
     return SimEngine.model
 
 
-def costs_of(request: "Request", cells: Iterable[Cell]) -> dict[str, "CostModel"]:
+def costs_of(request: "Request", cells: Cells) -> dict[str, "CostModel"]:
     """The cost profiles that cells name."""
     from mshare_bench.config.costs import profiles
 
-    return profiles({cell.cost for cell in cells}, request.composer)
+    return profiles({runner.cost for runner in cells.runners}, request.composer)
 
 
 def where_here() -> "Where":

@@ -97,27 +97,30 @@ def run_missing(
     plan: Plan, store: "Store", request: "Request", observer: Observer, costs: Mapping[str, "CostModel"]
 ) -> None:
     """Run the cells of a plan that the store has no finished row of; every row is on disk before anybody hears of it."""
-    from mshare_bench.real.applications import is_application
+    from mshare_bench.real.applications import has_driver, takes
 
     settings = request.settings
     kinds = kinds_of(store, settings)
-    todo = list(plan.missing(finished_on(plan, store.finished(), (machine for _, machine in kinds))))
+    todo = plan.missing(finished_on(plan, store.finished(), (machine for _, machine in kinds)))
     engines, lacking = engines_of(todo, request, costs)
     hosts = hosts_of(engines)
     if hosts is not None:
         hosts.prepare()
-    refused = [*plan.refusals, *(Refusal(cell, lacking[cell.engine]) for cell in todo if cell.engine in lacking)]
-    todo = [cell for cell in todo if cell.engine not in lacking]
-    applications = [cell for cell in todo if is_application(cell)]
+    lost = todo.whose(runner=lambda one: one.engine in lacking)
+    refused = [*plan.refusals, *(Refusal(cell, lacking[cell.engine]) for cell in todo.take(lost))]
+    todo = todo.take(~lost)
     observer.planned(plan, todo, store.path)
     if refused:
         tables = _skipped(refused)
         store.append(tables)
         observer.finished(tables)
-    for tables in _run_applications(applications, settings):
+    programs = todo.whose(
+        task=lambda one: has_driver(one.workload.name), runner=lambda one: takes(one.engine, one.model)
+    )
+    for tables in _run_applications(todo.take(programs), settings):
         store.append(tables)
         observer.finished(tables)
-    todo = [cell for cell in todo if not is_application(cell)]
+    todo = todo.take(~programs)
     if not todo:
         return
     executor = executor_for(settings, todo, engines, observer.note, dict(kinds))

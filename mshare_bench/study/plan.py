@@ -1,8 +1,10 @@
 """From what was asked for to a plan of cells, and what becomes of them."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from mshare_bench.domain.cell import Cell
 from mshare_bench.errors import CapabilityError, ConfigError
@@ -12,6 +14,7 @@ from mshare_bench.sweep.plan import Plan, finished_on, make_plan
 from mshare_bench.uncollected import uncollected
 
 if TYPE_CHECKING:
+    from mshare_bench.config.cells import Candidates
     from mshare_bench.config.parts import CellContext
     from mshare_bench.config.request import PointSet, Request
     from mshare_bench.config.settings import Settings
@@ -36,39 +39,30 @@ def plan_of(request: "Request", note: Callable[[str], None] | None = None) -> Pl
     ConfigError
         For what the configuration names and can't be.
     """
-    from mshare_bench.config.parts import CellContext
-    from mshare_bench.config.request import candidates
-    from mshare_bench.real.environment import machine_digest
+    from mshare_bench.domain.cells import Cells
     from mshare_bench.sim.mmu.cells import check_inputs
-    from mshare_bench.sweep.axes import assignments, join_axes
     from mshare_bench.sweep.conditions import selection
 
     say = note or Silent().note
     shape, settings = request.shape, request.settings
     chosen = selection(shape.where, shape.exclude)
-
-    def made() -> Iterator[tuple[Cell, str | None]]:
-        for points in request.point_sets:
-            named = points.mechanism_named
-            context = CellContext(model_of, machine_digest(), settings.seed, named, _topology_here, _guest_digest)
-            rows: Iterable[Mapping[str, Any]] = assignments(join_axes(points.axes, shape.zipped))
-            if points.fit is not None:
-                rows = [_fitted(request, points, row, context, say) for row in rows]
-            for one in candidates(request, points, rows, context):
-                cell, refused = one.cell, one.refused
-                if chosen is not None and not chosen(cell):
-                    continue
-                if cell.mmu is not None:
-                    check_inputs(cell)
-                if refused is None and cell.point.machines is not None:
-                    refused = placed.refusal(cell)
-                yield cell, refused
-
-    placed = _Placing(cluster=settings.cluster.address is not None and settings.executor != "inline")
     given = [f"sweep.{key}={text}" for key in ("where", "exclude") if (text := getattr(shape, key)) is not None]
+    placing = _Placing(cluster=settings.cluster.address is not None and settings.executor != "inline")
     with uncollected():
-        plan = make_plan(made(), {"real": settings.repeats}, shape.order, settings.seed, given)
-    placed.check(plan)
+        asked = [_asked(request, points, say) for points in request.point_sets]
+        cells, refused = Cells.joined([one.cells for one in asked]), np.concatenate([one.refused for one in asked])
+        if chosen is not None:
+            kept = np.array([chosen(cell) for cell in cells], bool)
+            cells, refused = cells.take(kept), refused[kept]
+        for cell in cells.take(cells.whose(runner=lambda one: one.mmu is not None)):
+            check_inputs(cell)
+        placed = cells.whose(place=lambda one: one.machines is not None) & np.array(
+            [why is None for why in refused], bool
+        )
+        refused[placed] = [placing.refusal(cell) for cell in cells.take(placed)]
+        repeats = {"real": settings.repeats}
+        plan = make_plan(cells, repeats, shape.order, settings.seed, refused=refused.tolist(), conditions=given)
+    placing.check(plan)
     return plan
 
 
@@ -136,6 +130,21 @@ class _Placing:
             raise self._first
 
 
+def _asked(request: "Request", points: "PointSet", note: Callable[[str], None]) -> "Candidates":
+    """The cells of a set of points."""
+    from mshare_bench.config.parts import CellContext
+    from mshare_bench.config.request import candidates
+    from mshare_bench.real.environment import machine_digest
+    from mshare_bench.sweep.axes import Assignments, join_axes
+
+    named, seed = points.mechanism_named, request.settings.seed
+    context = CellContext(model_of, machine_digest(), seed, named, _topology_here, _guest_digest)
+    assignments = Assignments.of_axes(join_axes(points.axes, request.shape.zipped))
+    if points.fit is not None:
+        assignments = Assignments.of_rows([_fitted(request, points, row, context, note) for row in assignments])
+    return candidates(request, points, assignments, context)
+
+
 def _topology_here() -> "Topology":
     from mshare_bench.real.sysfs import read_topology
 
@@ -164,14 +173,16 @@ def _fitted(
     Mechanisms that need more are refused one by one by the guard.
     """
     from mshare_bench.config.request import candidates
+    from mshare_bench.domain.cells import Cells
     from mshare_bench.real.guard import AGENT_BYTES, Need, largest_processes, read_host
     from mshare_bench.sim.accounting import account
+    from mshare_bench.sweep.axes import Assignments
 
     wanted = points.fit.wanted if points.fit else None
 
-    def cells(processes: int) -> list[Cell]:
+    def cells(processes: int) -> Cells:
         chosen = {**row, "mechanism": "shmem", "processes": processes}
-        return [one.cell for one in candidates(request, points, iter([chosen]), context)]
+        return candidates(request, points, Assignments.of_rows([chosen]), context).cells
 
     def need_of(processes: int) -> Need:
         found = account(cells(processes)[0].point)

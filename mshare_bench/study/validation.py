@@ -79,7 +79,7 @@ def validate(*overrides: str, targets: str | Path | None = None, observer: Obser
     rows += out_of_sample(published)
     small = settings.real.scale == "small"
     cells = kernel_cells(small, cost.name if cost else "", machine_digest(), model_of)
-    plan = make_plan(((cell, None) for cell in cells), REPEATS)
+    plan = make_plan(cells, REPEATS)
     with Store.create(
         out_folder(settings, "validate"), "validate", sweep=plan.digest, config=record_of(request)
     ) as store:

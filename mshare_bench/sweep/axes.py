@@ -1,13 +1,16 @@
 """Axes of a sweep and the assignments that they make."""
 
-import itertools
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from mshare_bench.errors import ConfigError
 
-__all__ = ["Axis", "assignments", "join_axes"]
+__all__ = ["Assignments", "Axis", "in_order", "join_axes"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +75,100 @@ def join_axes(axes: Sequence[tuple[str, tuple[Any, ...]]], zipped: Sequence[Sequ
     return tuple(made.values())
 
 
-def assignments(axes: Sequence[Axis]) -> Iterator[dict[str, Any]]:
-    """Every combination, the last axis changing fastest; one empty assignment where there is no axis."""
-    keys = [key for axis in axes for key in axis.keys]
-    for row in itertools.product(*(axis.values for axis in axes)):
-        yield dict(zip(keys, itertools.chain.from_iterable(row), strict=True))
+class Assignments:
+    """Values for keys, many times, held as columns; iterating gives each as a mapping.
+
+    Parameters
+    ----------
+    values
+        By key the values that occur.
+    codes
+        Per key and assignment the position of its value among them; shape (keys, n).
+    """
+
+    def __init__(self, values: Mapping[str, Sequence[Any]], codes: npt.NDArray[np.int64]) -> None:
+        self.values = dict(values)
+        self._codes = codes
+
+    @classmethod
+    def of_axes(cls, axes: Sequence[Axis]) -> "Assignments":
+        """Every combination, the last axis changing fastest; one without a key where there is no axis."""
+        lengths = [len(axis.values) for axis in axes]
+        values: dict[str, tuple[Any, ...]] = {}
+        codes = []
+        places = np.arange(math.prod(lengths), dtype=np.int64)
+        for number, axis in enumerate(axes):
+            code = places // math.prod(lengths[number + 1 :]) % lengths[number]
+            values |= zip(axis.keys, zip(*axis.values, strict=True), strict=True)
+            codes += [code] * len(axis.keys)
+        return cls(values, np.array(codes, np.int64).reshape(len(codes), len(places)))
+
+    @classmethod
+    def of_rows(cls, rows: Sequence[Mapping[str, Any]]) -> "Assignments":
+        """These, all of which have the same keys."""
+        keys = tuple(rows[0]) if rows else ()
+        codes = np.broadcast_to(np.arange(len(rows)), (len(keys), len(rows)))
+        return cls({key: [row[key] for row in rows] for key in keys}, codes)
+
+    def __len__(self) -> int:
+        return int(self._codes.shape[1])
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        return (self.at(place) for place in range(len(self)))
+
+    def at(self, place: int, keys: Iterable[str] | None = None) -> dict[str, Any]:
+        """One of them, or some of its keys."""
+        wanted = self.values if keys is None else keys
+        return {key: self.values[key][code] for key, code in self._code_of(wanted, place)}
+
+    def take(self, places: npt.NDArray[np.int64], keys: Sequence[str]) -> "Assignments":
+        """Some keys of those at these places."""
+        rows = np.array([self._place[key] for key in keys], np.int64)
+        return Assignments({key: self.values[key] for key in keys}, self._codes[np.ix_(rows, places)])
+
+    def beside(self, fixed: Mapping[str, Any]) -> "Assignments":
+        """The same with keys that have one value each, in front of the others."""
+        codes = np.concatenate([np.zeros((len(fixed), len(self)), np.int64), self._codes])
+        return Assignments({**{key: (value,) for key, value in fixed.items()}, **self.values}, codes)
+
+    def renamed(self, names: Mapping[str, str]) -> "Assignments":
+        """The same under other names of keys."""
+        return Assignments({names.get(key, key): values for key, values in self.values.items()}, self._codes)
+
+    def distinct(self, keys: Iterable[str]) -> tuple[npt.NDArray[np.int64], list[int]]:
+        """Tell assignments apart by some keys.
+
+        Returns
+        -------
+        kinds
+            Per assignment the number of its combination of values, counted in the order in which they first occur; shape (n,).
+        firsts
+            Where each combination first occurs.
+        """
+        kinds = np.zeros(len(self), np.int64)
+        for key in keys:
+            kinds = kinds * len(self.values[key]) + self._codes[self._place[key]]
+            if kinds.size and kinds.max() >= _MANY:
+                kinds = np.unique(kinds, return_inverse=True)[1]
+        return in_order(kinds)
+
+    @property
+    def _place(self) -> dict[str, int]:
+        return {key: place for place, key in enumerate(self.values)}
+
+    def _code_of(self, keys: Iterable[str], place: int) -> Iterator[tuple[str, int]]:
+        of = self._place
+        return ((key, int(self._codes[of[key], place])) for key in keys)
+
+
+_MANY = 1 << 31
+"""Codes below it can be multiplied by the length of an axis."""
+
+
+def in_order(codes: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], list[int]]:
+    """Number codes in the order in which they first occur; where each does."""
+    _, firsts, inverse = np.unique(codes, return_index=True, return_inverse=True)
+    order = np.argsort(firsts)
+    rank = np.empty(len(order), np.int64)
+    rank[order] = np.arange(len(order))
+    return rank[inverse], firsts[order].tolist()

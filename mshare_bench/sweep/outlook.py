@@ -52,7 +52,8 @@ class Prospect:
 def outlook(plan: Plan, estimators: Mapping[str, Estimator], stored: Stored | None = None) -> Iterator[Prospect]:
     """Look at every cell of the plan, in its order; those that can't run come last."""
     have = stored or Stored()
-    for cell, key in zip(plan.cells, plan.keys, strict=True):
+    for cell in plan.cells:
+        key = cell.digest, cell.repeat
         status = have.statuses.get(key)
         if status == "ok":
             yield Prospect(cell, "done", "")

@@ -2,11 +2,15 @@
 
 import dataclasses
 import random
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
+import numpy as np
+import numpy.typing as npt
+
 from mshare_bench.domain.cell import Cell, digest
+from mshare_bench.domain.cells import Cells
 from mshare_bench.errors import ConfigError
 
 __all__ = ["ORDERS", "Plan", "Refusal", "finished_on", "make_plan"]
@@ -30,23 +34,20 @@ class Plan:
         In the order in which they run; repeats are cells of their own.
     refusals
         What can't run: kept as `skipped` rows.
-    keys
-        Digest and repeat of each of `cells`, in the same order.
     """
 
-    cells: tuple[Cell, ...]
+    cells: Cells
     refusals: tuple[Refusal, ...]
-    keys: tuple[tuple[str, int], ...]
 
     @property
     def digest(self) -> str:
         """Digest of what runs, in whatever order."""
         refused = (one.cell.digest for one in self.refusals)
-        return digest({"cells": sorted({key for key, _ in self.keys}.union(refused))})
+        return digest({"cells": sorted({*self.cells.digests[:, 0].astype(str).tolist(), *refused})})
 
-    def missing(self, finished: AbstractSet[tuple[str, int]]) -> Iterator[Cell]:
+    def missing(self, finished: AbstractSet[tuple[str, int]]) -> Cells:
         """Cells that are not done, in order."""
-        return (cell for cell, key in zip(self.cells, self.keys, strict=True) if key not in finished)
+        return self.cells.take(np.array([key not in finished for key in self.cells.keys], bool))
 
 
 ORDERS = ("interleaved", "grouped", "random")
@@ -54,10 +55,12 @@ ORDERS = ("interleaved", "grouped", "random")
 
 
 def make_plan(
-    candidates: Iterable[tuple[Cell, str | None]],
+    candidates: Sequence[Cell],
     repeats: Mapping[str, int],
     order: str = "interleaved",
     seed: int = 0,
+    *,
+    refused: Sequence[str | None] | None = None,
     conditions: Sequence[str] = (),
 ) -> Plan:
     """Make a plan: of cells that are the same only the first counts, and each is repeated as its engine wants.
@@ -65,13 +68,15 @@ def make_plan(
     Parameters
     ----------
     candidates
-        Cells, and why they can't run (None where they can).
+        What was asked for.
     repeats
         By engine; 1 where it is not named.
     order
         One of `ORDERS`.
     seed
         Of the random order.
+    refused
+        Why each of them can't run, None where it can; left out where all can.
     conditions
         What cells had to meet, as the user wrote it: named when none is left.
 
@@ -80,26 +85,23 @@ def make_plan(
     ConfigError
         When there is no cell at all.
     """
-    cells: list[Cell] = []
-    keys: list[tuple[str, int]] = []
-    refusals: list[Refusal] = []
-    seen: set[str] = set()
-    for cell, reason in candidates:
-        digest = cell.digest
-        if digest in seen:
-            continue
-        seen.add(digest)
-        if reason is not None:
-            refusals.append(Refusal(cell, reason))
-            continue
-        for repeat in range(repeats.get(cell.engine, 1)):
-            cells.append(cell if repeat == 0 else dataclasses.replace(cell, repeat=repeat))
-            keys.append((digest, repeat))
-    if not seen:
+    cells = Cells.of(candidates)
+    if not len(cells):
         said = " ".join(conditions)
         raise ConfigError(f"{said}: leaves no cell of these axes" if said else "these axes make no cell")
-    positions = _order(keys, order, seed)
-    return Plan(tuple(cells[at] for at in positions), tuple(refusals), tuple(keys[at] for at in positions))
+    first: dict[bytes, int] = {}
+    for place, key in enumerate(cells.digests[:, 0].tolist()):
+        first.setdefault(key, place)
+    reasons = refused or [None] * len(cells)
+    refusals = tuple(Refusal(cells[place], why) for place in first.values() if (why := reasons[place]) is not None)
+    running = cells.take(np.array([place for place in first.values() if reasons[place] is None], np.int64))
+    counts = np.ones(len(running), np.int64)
+    for runner in running.runners:
+        counts[running.whose(runner=runner.__eq__)] = repeats.get(runner.engine, 1)
+    places = np.repeat(np.arange(len(running)), counts)
+    rounds = np.arange(len(places)) - np.repeat(np.cumsum(counts) - counts, counts)
+    turns = _turns(rounds, order, seed)
+    return Plan(running.take(places[turns]).repeated(rounds[turns]), refusals)
 
 
 def finished_on(
@@ -120,19 +122,21 @@ def finished_on(
         `finished`, and the plan's own keys of such cells.
     """
     elsewhere = sorted(set(machines))
-    more = {
-        key
-        for cell, key in zip(plan.cells, plan.keys, strict=True)
-        if cell.engine == "real"
-        and any((dataclasses.replace(cell, machine=one).digest, cell.repeat) in finished for one in elsewhere)
+    if not elsewhere:
+        return finished
+    real = plan.cells.take(plan.cells.whose(runner=lambda one: one.engine == "real"))
+    return finished | {
+        (cell.digest, cell.repeat)
+        for cell in real
+        if any((dataclasses.replace(cell, machine=one).digest, cell.repeat) in finished for one in elsewhere)
     }
-    return finished | more
 
 
-def _order(keys: Sequence[tuple[str, int]], order: str, seed: int) -> Sequence[int]:
-    positions = list(range(len(keys)))
+def _turns(rounds: npt.NDArray[np.int64], order: str, seed: int) -> npt.NDArray[np.int64]:
+    """In which order cells with these repeats run, that come with each cell's repeats in a row."""
+    if order == "interleaved":
+        return np.argsort(rounds, kind="stable")
+    places = list(range(len(rounds)))
     if order == "random":
-        random.Random(seed).shuffle(positions)
-    elif order == "interleaved":
-        positions.sort(key=lambda at: keys[at][1])
-    return positions
+        random.Random(seed).shuffle(places)
+    return np.array(places, np.int64)

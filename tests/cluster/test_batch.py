@@ -3,6 +3,7 @@
 import pytest
 
 from mshare_bench.cluster.batch import batches, failed, run_batch, run_packed
+from mshare_bench.domain.cells import Cells
 from mshare_bench.results.files import unpack
 from tests.cluster.engines import Counting, cell, here
 
@@ -40,11 +41,14 @@ def test_packed_rows_are_the_same() -> None:
 
 def test_simulated_cells_of_one_size_come_together() -> None:
     cells = [cell(n, region=size) for n in (1, 2) for size in (1 << 21, 1 << 20)]
-    found = [[one.point.workload.region_bytes for one in batch] for _, batch in batches(cells, simulated=2)]
+    found = [[one.point.workload.region_bytes for one in batch] for _, batch in batches(Cells.of(cells), simulated=2)]
     assert found == [[1 << 20] * 2, [1 << 21] * 2]
 
 
 def test_batches_keep_the_order_and_real_cells_alone() -> None:
     cells = [cell(1), cell(2), cell(3), cell(1, "real"), cell(2, "real"), cell(4)]
-    found = [(engine, [one.point.workload.processes for one in batch]) for engine, batch in batches(cells, simulated=2)]
+    found = [
+        (engine, [one.point.workload.processes for one in batch])
+        for engine, batch in batches(Cells.of(cells), simulated=2)
+    ]
     assert found == [("sim", [1, 2]), ("sim", [3]), ("real", [1]), ("real", [2]), ("sim", [4])]

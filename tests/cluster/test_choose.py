@@ -4,6 +4,7 @@ import pytest
 
 from mshare_bench.cluster.choose import choose_executor
 from mshare_bench.config.settings import ClusterSettings
+from mshare_bench.domain.cells import Cells
 from tests.cluster.engines import Counting, cell, here
 
 
@@ -18,11 +19,11 @@ from tests.cluster.engines import Counting, cell, here
     ],
 )
 def test_auto_takes_ray_where_it_pays(asked: str, cells: int, address: str | None, chosen: str) -> None:
-    plan = [cell(1)] * cells
+    plan = Cells.of([cell(1)] * cells)
     found = choose_executor(asked, plan, {"sim": Counting()}, ClusterSettings(address), here)
     assert found.name == chosen
 
 
 def test_real_cells_do_not_count() -> None:
-    plan = [cell(1, "real")] * 500
+    plan = Cells.of([cell(1, "real")] * 500)
     assert choose_executor("auto", plan, {"real": Counting("real")}, ClusterSettings(), here).name == "inline"

@@ -10,6 +10,7 @@ import pytest
 from mshare_bench.cluster.inline import InlineExecutor
 from mshare_bench.cluster.ray import RayExecutor
 from mshare_bench.config.settings import ClusterSettings
+from mshare_bench.domain.cells import Cells
 from mshare_bench.results.rows import Rows
 from tests.cluster.engines import Counting, cell, here
 
@@ -20,7 +21,7 @@ def test_same_rows_as_inline_and_a_worker_that_dies_costs_its_cell_only(monkeypa
     folder = Path(tempfile.mkdtemp(prefix="mb", dir="/tmp"))  # short: Ray puts sockets below it
     monkeypatch.setattr(tempfile, "tempdir", str(folder))
     before = dict(os.environ)
-    cells = [cell(n) for n in range(1, 41)] + [cell(n, "real") for n in (1, 2, 3)]
+    cells = Cells.of([*(cell(n) for n in range(1, 41)), *(cell(n, "real") for n in (1, 2, 3))])
     engines = {"sim": Counting("sim"), "real": Counting("real")}
     inline = Rows.merge(list(InlineExecutor(here).run(cells, engines)))["cells"].sort_by("cell")
     notes: list[str] = []

@@ -7,19 +7,21 @@ import pytest
 from mshare_bench.config.cells import CellMaker
 from mshare_bench.config.composer import Composer
 from mshare_bench.config.parts import CellContext, Claims
+from mshare_bench.domain.cell import Cell
 from mshare_bench.errors import ConfigError
 from mshare_bench.mechanisms.registry import mechanisms
+from mshare_bench.sweep.axes import Assignments
 
 COMPOSITION = Composer().compose([])
 
 
-def made(context: CellContext | None = None, **leaves: Any) -> dict[str, Any]:
+def made(context: CellContext | None = None, **leaves: Any) -> dict[str, tuple[Cell, str | None]]:
     claims = Claims()
     maker = CellMaker(COMPOSITION, context or CellContext(), claims)
     named = {key.replace("__", "."): value for key, value in leaves.items()}
-    found = {one.cell.point.mechanism: one for one in maker.cells(tuple(named), tuple(named.values()))}
+    found = maker.cells(Assignments.of_rows([named]))
     claims.check()
-    return found
+    return {cell.point.mechanism: (cell, why) for cell, why in zip(found.cells, found.refused, strict=True)}
 
 
 def test_all_is_every_registered_mechanism() -> None:
@@ -28,8 +30,8 @@ def test_all_is_every_registered_mechanism() -> None:
 
 def test_what_one_of_all_cannot_do_is_refused_with_the_reason() -> None:
     found = made(offset="4KiB")
-    assert "offset=4096" in (found["mshare"].refused or "")
-    assert found["shmem"].refused is None
+    assert "offset=4096" in (found["mshare"][1] or "")
+    assert found["shmem"][1] is None
 
 
 def test_what_a_named_one_cannot_do_is_an_error() -> None:
@@ -46,11 +48,11 @@ def test_an_option_that_none_has_is_an_error() -> None:
 
 def test_models_and_machine_go_into_the_cell() -> None:
     context = CellContext(model={"sim": "s-1", "real": "r-1"}.__getitem__, machine="m", seed=5)
-    sim, real = (made(context, engine=engine)["shmem"].cell for engine in ("sim", "real"))
+    sim, real = (made(context, engine=engine)["shmem"][0] for engine in ("sim", "real"))
     assert (sim.model, sim.machine, sim.seed) == ("s-1", "", 5)
     assert (real.model, real.machine, real.cost) == ("r-1", "m", "")
 
 
 def test_only_predictions_are_extrapolated() -> None:
-    assert made(engine="sim", extrapolated=True)["shmem"].cell.extrapolated
-    assert not made(engine="real", extrapolated=True)["shmem"].cell.extrapolated
+    assert made(engine="sim", extrapolated=True)["shmem"][0].extrapolated
+    assert not made(engine="real", extrapolated=True)["shmem"][0].extrapolated

@@ -28,4 +28,4 @@ def test_the_others_do_without_the_workloads_keys() -> None:
     (one,) = mechanism_part(shared, Claims())
     assert (one.name, one.page, one.variant) == ("hugetlb", 2 << 20, "")
     rest = rest_part({key: VALUES[key] for key in of_rest} | {"engine": "both"}, CellContext(machine="m"))
-    assert [(runner["engine"], runner["machine"]) for runner in rest.runners] == [("sim", ""), ("real", "m")]
+    assert [(runner.engine, runner.machine) for runner in rest.runners] == [("sim", ""), ("real", "m")]

@@ -14,7 +14,7 @@ from mshare_bench.config.parts import CellContext
 from mshare_bench.config.request import PointSet, Request, candidates, read_request, read_where
 from mshare_bench.domain.cell import Cell
 from mshare_bench.errors import ConfigError
-from mshare_bench.sweep.axes import assignments, join_axes
+from mshare_bench.sweep.axes import Assignments, join_axes
 
 
 def cells(*overrides: str, multirun: bool = False) -> list[Cell]:
@@ -22,7 +22,7 @@ def cells(*overrides: str, multirun: bool = False) -> list[Cell]:
     found = []
     for points in request.point_sets:
         context = CellContext(mechanism_named=points.mechanism_named)
-        found += [one.cell for one in candidates(request, points, assignments(join_axes(points.axes)), context)]
+        found += candidates(request, points, Assignments.of_axes(join_axes(points.axes)), context).cells
     return found
 
 
@@ -71,8 +71,8 @@ def test_points_are_equal_exactly_where_coordinates_are(first: tuple[Any, ...], 
             "processes": processes, "region": pages * 4096, "offset": offset * 4096, "write_fraction": writes,
             "populate": {"a": "controller", "b": "first_touch"}[populate],
         }  # fmt: skip
-        (found,) = candidates(request, points, [row], CellContext())
-        return found.cell.point.digest
+        (found,) = candidates(request, points, Assignments.of_rows([row]), CellContext()).cells
+        return found.point.digest
 
     assert (digest(first) == digest(second)) == (first == second)
 
@@ -122,7 +122,7 @@ def test_cells_without_a_compose_equal_composed_ones() -> None:
     }  # fmt: skip
     derived = cells(*(spell(key, values) for key, values in axes.items()), multirun=True)
     assert len(derived) == 3 * 3 * 3 * 2 * 2 * 2
-    rows = list(assignments(join_axes([(key, tuple(values)) for key, values in axes.items()])))
+    rows = list(Assignments.of_axes(join_axes([(key, tuple(values)) for key, values in axes.items()])))
     for index in random.Random(1).sample(range(len(rows)), 20):
         (composed,) = cells(*(spell(key, value) for key, value in rows[index].items()))
         assert composed == derived[index]
@@ -186,7 +186,7 @@ def test_axes_of_a_configuration_need_no_multirun(tmp_path: Path) -> None:
     }  # fmt: skip
     assert request.shape.where == "processes > 1"
     context = CellContext()
-    found = [one.cell for one in candidates(request, points, assignments(join_axes(points.axes)), context)]
+    found = candidates(request, points, Assignments.of_axes(join_axes(points.axes)), context).cells
     assert {(one.point.workload.processes, one.point.variant) for one in found} == {
         (processes, variant) for processes in (1, 10, 100) for variant in ("", "interface=flag")
     }

@@ -11,7 +11,7 @@ from mshare_bench.config.parts import CellContext
 from mshare_bench.config.request import candidates, read_request
 from mshare_bench.domain.cell import Cell
 from mshare_bench.domain.digest import digest
-from mshare_bench.sweep.axes import assignments, join_axes
+from mshare_bench.sweep.axes import Assignments, join_axes
 
 # Taken when stores of this schema were first written. `cell` is null where it follows from a topology's figures.
 RECORDED = json.loads((Path(__file__).parents[1] / "data" / "digests.json").read_text())
@@ -22,7 +22,7 @@ def cells(overrides: list[str], multirun: bool) -> list[Cell]:
     context = CellContext(lambda engine: f"{engine}-1", "m-1")
     found = []
     for points in request.point_sets:
-        found += [one.cell for one in candidates(request, points, assignments(join_axes(points.axes)), context)]
+        found += candidates(request, points, Assignments.of_axes(join_axes(points.axes)), context).cells
     return found
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from mshare_bench.domain.cell import Cell, Point
 from mshare_bench.domain.units import MIB
-from mshare_bench.real.applications import ApplicationEngine, Audited, AuditedObject, is_application
+from mshare_bench.real.applications import ApplicationEngine, Audited, AuditedObject, has_driver, takes
 from mshare_bench.real.counters.procfs import start_time
 from mshare_bench.real.knobs import More, knobs_set, nr_hugepages
 from mshare_bench.results.rows import Rows
@@ -66,8 +66,8 @@ def test_predicted_equals_measured_and_nothing_is_left(tmp_path):
     }
     cells = [conditioned(point(name, **params)) for name in ("shmem", "mshare", "hugetlb")]
     cells.append(Cell(point(**params), "real", model=ApplicationEngine.model))
-    assert all(map(is_application, cells))
-    assert not is_application(Cell(point(**params), "sim", model="accounting-1"))
+    assert all(has_driver(one.point.workload.name) and takes(one.engine, one.model) for one in cells)
+    assert not takes("sim", "accounting-1") and not has_driver("region")
     rows, tables = run(cells, tmp_path / "runs")
     measured, predicted = rows["shmem", "real"], rows["shmem", "sim"]
     assert {row["status"] for row in rows.values()} == {"ok"}, rows

@@ -16,7 +16,7 @@ class _Estimator:
 
 def test_why_each_cell_runs() -> None:
     cells = [cell(n) for n in (1, 2, 3, 4)]
-    plan = make_plan([*((one, None) for one in cells), (cell(5), "does not fit")], {})
+    plan = make_plan([*cells, cell(5)], {}, refused=[None, None, None, None, "does not fit"])
     other_model = dataclasses.replace(cells[2], model="older")
     stored = Stored(
         {(cells[0].digest, 0): "ok", (cells[1].digest, 0): "void"},
@@ -35,7 +35,7 @@ def test_why_each_cell_runs() -> None:
 
 
 def test_rows_hold_what_a_report_prints() -> None:
-    plan = make_plan([(cell(1, "real"), None)], {"real": 2})
+    plan = make_plan([cell(1, "real")], {"real": 2})
     first, second = rows_of(outlook(plan, {"real": _Estimator()}))
     assert (first["why"], second["why"]) == ("new", "repeat")
     assert (first["seconds"], first["memory_bytes"], first["page_table_bytes"]) == (2.0, 100, 1)
