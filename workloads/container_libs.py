@@ -23,8 +23,7 @@ def _sizes() -> list[int]:
 
 
 def _groups(request: WorkloadRequest) -> tuple[ProcessGroup, ...]:
-    touches = tuple(request.touch(name) for name in request.regions)
-    return (ProcessGroup("containers", "container", (Cohort(request.processes, touches),)),)
+    return (ProcessGroup("containers", "container", (Cohort(request.processes, request.touch_all()),)),)
 
 
 CONTAINER_LIBS = workload(

@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from mshare_bench.config.composer import Composition
 from mshare_bench.config.parts import (
+    SIZES,
     CellContext,
     Claims,
     MechanismPart,
@@ -17,6 +18,7 @@ from mshare_bench.config.parts import (
     rest_part,
     split_names,
     workload_part,
+    workload_setting,
 )
 from mshare_bench.domain.cells import Cells, Mapper, Place, Runner, Task
 from mshare_bench.domain.workload import Placed, Region, Workload, WorkloadSpec, placed_regions
@@ -101,9 +103,11 @@ class CellMaker:
         names = tuple(given.values)
         # Where values refer to each other any leaf may change any part.
         of_workload, of_mechanism, of_rest = (names,) * 3 if self._composition.interpolated else split_names(names)
-        task_of, tasks = self._made(given, of_workload, lambda own: workload_part(own, self._place), self._of_workload)
-        by_of, mechanisms_ = self._made(given, of_mechanism, lambda own: mechanism_part(own, self._claims))
-        rest_of, rests = self._made(given, of_rest, lambda own: rest_part(own, self._context))
+        task_of, tasks = self._tasks(given, of_workload)
+        by_of, mechanisms_ = self._made(
+            given, of_mechanism, lambda own: mechanism_part(own, self._claims), self._composition
+        )
+        rest_of, rests = self._made(given, of_rest, lambda own: rest_part(own, self._context), self._composition)
         mappers: dict[int, tuple[int, MechanismPart]] = {}
         runners: dict[Runner, int] = {}
         offered: list[list[tuple[int, int, str | None]]] = []
@@ -133,17 +137,31 @@ class CellMaker:
         )
         return Candidates(Cells(parts, columns), reasons[at], origins)
 
+    def _tasks(self, given: Assignments, own: tuple[str, ...]) -> tuple[npt.NDArray[np.int64], list[WorkloadPart]]:
+        """The workloads, and per assignment which of them it has."""
+        composed = self._of_workload
+        of_size, of_setting, sizes = own, own, composed
+        if not composed.interpolated:
+            of_size, of_setting = (tuple(key for key in own if (key in SIZES) == is_size) for is_size in (True, False))
+            sizes = replace(composed, values={key: composed.values[key] for key in SIZES})
+        setting_of, settings = self._made(given, of_setting, workload_setting, composed)
+        size_of, _ = given.distinct(of_size)
+        kinds, firsts = in_order(size_of * len(settings) + setting_of)
+        return kinds, [
+            workload_part(settings[setting_of[first]], sizes.with_values(given.at(first, of_size)), self._place)
+            for first in firsts
+        ]
+
     def _made(
         self,
         given: Assignments,
         own: Iterable[str],
         make: Callable[[Mapping[str, Any]], _Part],
-        composition: Composition | None = None,
+        composition: Composition,
     ) -> tuple[npt.NDArray[np.int64], list[_Part]]:
         """What these keys decide, made once for each of their combinations, and per assignment which of them it has."""
         kinds, firsts = given.distinct(own)
-        composed = composition or self._composition
-        return kinds, [make(composed.with_values(given.at(first, own))) for first in firsts]
+        return kinds, [make(composition.with_values(given.at(first, own))) for first in firsts]
 
     def _alike(self, tasks: Sequence[WorkloadPart]) -> npt.NDArray[np.int64]:
         """Number workload parts so that those have the same to which the same can be offered."""

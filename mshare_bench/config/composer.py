@@ -91,6 +91,7 @@ class Composer:
         self._composed: dict[tuple[str, ...], Composition] = {}
         self._options: dict[str, list[str]] = {}
         self._groups: frozenset[str] | None = None
+        self._mechanisms: Mapping[str, Any] | None = None
 
     @property
     def groups(self) -> frozenset[str]:
@@ -205,7 +206,9 @@ class Composer:
         from omegaconf import OmegaConf
         from omegaconf.errors import OmegaConfBaseException
 
-        added = [f"+mechanism@{MECHANISM_OPTIONS}.{name}={name}" for name in self.options("mechanism") if name != "all"]
+        # The same whatever else is chosen: composed along once.
+        names = [name for name in self.options("mechanism") if name != "all"] if self._mechanisms is None else []
+        added = [f"+mechanism@{MECHANISM_OPTIONS}.{name}={name}" for name in names]
         try:
             config = self._loader.load_configuration(
                 config_name=self._config_name,
@@ -220,7 +223,9 @@ class Composer:
         multirun = str(tree.pop("hydra").get("mode")).endswith("MULTIRUN")
         if isinstance(tree.get("points"), list):  # they may name where-and-how keys, which are settled by now
             tree["points"] = OmegaConf.to_container(config.points, resolve=True)
-        values = dict(flatten(tree))
+        values = {**dict(flatten(tree)), **(self._mechanisms or {})}
+        if self._mechanisms is None:
+            self._mechanisms = {key: value for key, value in values.items() if key.startswith(f"{MECHANISM_OPTIONS}.")}
         interpolated = any(isinstance(value, str) and "${" in value for value in values.values())
         return Composition(values, interpolated, multirun)
 

@@ -28,19 +28,25 @@ from mshare_bench.workloads.registry import workloads
 
 __all__ = [
     "ALL",
+    "SIZES",
     "CellContext",
     "Claims",
     "MechanismPart",
     "RestPart",
     "WorkloadPart",
+    "WorkloadSetting",
     "mechanism_part",
     "option_names",
     "rest_part",
     "split_names",
     "workload_part",
+    "workload_setting",
 ]
 
-_WORKLOAD_KEYS = ("processes", "region", "offset", "write_fraction")
+SIZES = ("processes", "region")
+"""What most sweeps are over: all else that a workload has is its setting."""
+
+_WORKLOAD_KEYS = (*SIZES, "offset", "write_fraction")
 
 PLACEMENT_MODEL = "placement-1"
 """Version of what placed cells depend on, beside the engine's own."""
@@ -113,6 +119,23 @@ class Claims:
                 raise ConfigError(reason)
 
 
+@dataclass(frozen=True)
+class WorkloadSetting:
+    """A workload, and everything that goes with it but its processes and its size; what is None stays as the workload says."""
+
+    spec: WorkloadSpec
+    sizes: Mapping[str, int]
+    params: Mapping[str, Any]
+    access: AccessPattern
+    write_fraction: float | None
+    offset: int
+
+    @functools.cached_property
+    def pattern(self) -> AccessPattern:
+        """The pattern without what its kind does not use."""
+        return self.access.canonical()
+
+
 @dataclass(frozen=True, slots=True)
 class WorkloadPart:
     """The workload, the coordinates that go with it, and its regions at their addresses."""
@@ -153,20 +176,56 @@ def split_names(names: Sequence[str]) -> tuple[tuple[str, ...], ...]:
     return of_workload, of_mechanism, tuple(name for name in names if name not in (*of_workload, *of_mechanism))
 
 
-def workload_part(
-    values: Mapping[str, Any], place: Callable[[Workload, int], tuple[Placed, ...]] = placed_regions
-) -> WorkloadPart:
-    """Make the workload's part of values by key; `place` gives regions their addresses.
+def workload_setting(values: Mapping[str, Any]) -> WorkloadSetting:
+    """Make the workload's setting of values by key.
 
     Raises
     ------
     ConfigError
         For a value that can't be.
     """
-    processes = _optional(values, "processes", functools.partial(parse_count, at_least=1))
-    region, offset = _optional(values, "region", parse_size), parse_size(values["offset"], "offset")
-    workload, access, write_fraction = _workload(values, processes, region, _write_fraction(values))
-    return WorkloadPart(workload, access, write_fraction, offset, place(workload, offset))
+    params = _section(values, "workload")
+    name = params.pop("name")
+    spec = workloads().get(name)
+    if spec is None:
+        raise ConfigError(f"workload={name}: no workload of that name is registered; {near(name, workloads())}")
+    sizes = {}
+    for key in [key for key in params if key == "regions" or key.startswith("regions.")]:
+        value = params.pop(key)
+        if key.endswith(".size"):
+            sizes[key.split(".", 1)[1].removesuffix(".size")] = parse_size(value, f"workload.{key}")
+    for key in spec.required:
+        if params.get(key) is None:
+            raise ConfigError(f"workload.{key}: {name} has no default of it; say 'workload.{key}=[prog,arg]'")
+    access = _access(spec, _section(values, "access"))
+    return WorkloadSetting(
+        spec, sizes, params, access or spec.access, _write_fraction(values), parse_size(values["offset"], "offset")
+    )
+
+
+def workload_part(
+    setting: WorkloadSetting,
+    values: Mapping[str, Any],
+    place: Callable[[Workload, int], tuple[Placed, ...]] = placed_regions,
+) -> WorkloadPart:
+    """Make the workload's part of its setting, `processes` and `region`; `place` gives regions their addresses.
+
+    Raises
+    ------
+    ConfigError
+        For a value that can't be.
+    """
+    spec, share = setting.spec, setting.write_fraction
+    workload = spec.resolve(
+        processes=_optional(values, "processes", _parse_processes),
+        region=_optional(values, "region", parse_size),
+        sizes=setting.sizes,
+        access=setting.access,
+        write_fraction=share,
+        params=setting.params,
+    )
+    share = spec.write_fraction if share is None else share
+    return WorkloadPart(workload, setting.pattern, share, setting.offset, place(workload, setting.offset))
 
 
 def mechanism_part(values: Mapping[str, Any], claims: Claims) -> tuple[MechanismPart, ...]:
@@ -300,6 +359,9 @@ def _page(mechanism: Mechanism, page: int | None, claims: Claims, only: str | No
     return resolved
 
 
+_parse_processes = functools.partial(parse_count, at_least=1)
+
+
 def _optional(values: Mapping[str, Any], key: str, parse: Callable[[Any, str], int]) -> int | None:
     value = values.get(key)
     return None if value is None else parse(value, key)
@@ -321,35 +383,6 @@ def _section(values: Mapping[str, Any], name: str) -> dict[str, Any]:
     """What is set of a section, without its name in front."""
     prefix = f"{name}."
     return {key[len(prefix) :]: value for key, value in values.items() if key.startswith(prefix) and value is not None}
-
-
-def _workload(
-    values: Mapping[str, Any], processes: int | None, region: int | None, write_fraction: float | None
-) -> tuple[Workload, AccessPattern, float]:
-    params = _section(values, "workload")
-    name = params.pop("name")
-    spec = workloads().get(name)
-    if spec is None:
-        raise ConfigError(f"workload={name}: no workload of that name is registered; {near(name, workloads())}")
-    sizes = {}
-    for key in [key for key in params if key == "regions" or key.startswith("regions.")]:
-        value = params.pop(key)
-        if key.endswith(".size"):
-            sizes[key.split(".", 1)[1].removesuffix(".size")] = parse_size(value, f"workload.{key}")
-    for key in spec.required:
-        if params.get(key) is None:
-            raise ConfigError(f"workload.{key}: {name} has no default of it; say 'workload.{key}=[prog,arg]'")
-    access = _access(spec, _section(values, "access"))
-    workload = spec.resolve(
-        processes=processes,
-        region=region,
-        sizes=sizes,
-        access=access,
-        write_fraction=write_fraction,
-        params=params,
-    )
-    pattern = (access or spec.access).canonical()
-    return workload, pattern, spec.write_fraction if write_fraction is None else write_fraction
 
 
 def _access(spec: WorkloadSpec, params: dict[str, Any]) -> AccessPattern | None:

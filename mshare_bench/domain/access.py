@@ -5,6 +5,7 @@ from typing import Any
 
 from mshare_bench.domain import pages
 from mshare_bench.domain.pages import PageSet
+from mshare_bench.domain.sent import sent_by_fields
 from mshare_bench.domain.units import MIB, parse_size
 from mshare_bench.errors import ConfigError
 
@@ -13,6 +14,7 @@ __all__ = ["PATTERNS", "AccessPattern", "zipf_coverage"]
 PATTERNS = ("dense", "sparse", "stride", "fraction", "zipf", "hotset")
 
 
+@sent_by_fields
 @dataclass(frozen=True, slots=True)
 class AccessPattern:
     """A pattern by name, with the numbers that it uses.

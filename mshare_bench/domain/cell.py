@@ -148,13 +148,16 @@ def cell_digest(runner: str, point: str) -> str:
 
 def workload_texts(workload: Workload, offset: int, access: AccessPattern, write_fraction: float) -> Texts:
     """What a point's text has of its workload, in four stretches."""
-    what = {"workload": workload.name, "workload_params": dict(workload.params)}
-    params = access.params
+    pattern, params = access.params, workload.params
+    try:
+        tail = _params_text(workload.name, float(write_fraction), tuple(params), *params.values())
+    except TypeError:  # a list, such as a command
+        tail = _params_text.__wrapped__(workload.name, float(write_fraction), tuple(params), *params.values())
     return (
-        _access_text(access.kind, tuple(params), *params.values()),
-        members({"offset": offset}),
+        _access_text(access.kind, tuple(pattern), *pattern.values()),
+        f'"offset":{offset},',
         f'"processes":{workload.processes},{_regions_text(workload.regions)}',
-        members({**what, "write_fraction": float(write_fraction)})[:-1],
+        tail,
     )
 
 
@@ -180,6 +183,12 @@ def runner_text(engine: str, host: str, machine: str, cost: str, mmu: MmuSetting
 @functools.lru_cache(maxsize=1 << 10, typed=True)  # 1 and 1.0 are written in two ways
 def _access_text(kind: str, names: tuple[str, ...], *values: float) -> str:
     return members({"access": kind, "access_params": dict(zip(names, values, strict=True))})
+
+
+@functools.lru_cache(maxsize=1 << 10, typed=True)
+def _params_text(workload: str, write_fraction: float, names: tuple[str, ...], *values: Any) -> str:
+    params = dict(zip(names, values, strict=True))
+    return members({"workload": workload, "workload_params": params, "write_fraction": write_fraction})[:-1]
 
 
 def _regions_text(regions: tuple[Region, ...]) -> str:

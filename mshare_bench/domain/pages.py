@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from mshare_bench.domain.draws import HEAD, drawn, drawn_head, drawn_spans
 from mshare_bench.domain.many import alone, each, each_once, larger, remembered, smaller
+from mshare_bench.domain.sent import sent_by_fields
 
 __all__ = [
     "BLOCK",
@@ -44,6 +45,7 @@ class Spans:
     last: int | None
 
 
+@sent_by_fields
 @dataclass(frozen=True, slots=True)
 class Run:
     """Pages `first + step * i` for those positions i in [begin, end) whose rank lies in [low, high).
@@ -205,6 +207,7 @@ def _spans_by_block(run: Run, base: int, span: int) -> Spans:
     return Spans(total, first_seen, last_seen)
 
 
+@sent_by_fields
 @dataclass(frozen=True, slots=True)
 class PageSet:
     """Disjoint runs in ascending order of their pages."""

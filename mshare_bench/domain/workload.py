@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from mshare_bench.domain.access import AccessPattern
 from mshare_bench.domain.geometry import X86_64, Geometry
 from mshare_bench.domain.pages import EMPTY, PageSet
+from mshare_bench.domain.sent import sent_by_fields
 from mshare_bench.domain.units import GIB, format_size
 from mshare_bench.errors import ConfigError
 
@@ -36,6 +37,7 @@ SLOT = 512 * GIB
 _ENTRY_BYTES = 8
 
 
+@sent_by_fields
 @dataclass(frozen=True, slots=True)
 class Region:
     """A stretch of memory that processes map.
@@ -59,6 +61,7 @@ class Region:
     adjacent: bool = False
 
 
+@sent_by_fields
 @dataclass(frozen=True, slots=True)
 class Touch:
     """What one process of a cohort touches in a region, in pages from the region's start; `written` first, then `read`.
@@ -93,6 +96,7 @@ class Touch:
         return Touch(self.region, self.touched.shift(by), self.written.shift(by), self.read.shift(by))
 
 
+@sent_by_fields
 @dataclass(frozen=True, slots=True)
 class Cohort:
     """So many processes that do the same."""
@@ -101,6 +105,7 @@ class Cohort:
     touches: tuple[Touch, ...]
 
 
+@sent_by_fields
 @dataclass(frozen=True, slots=True)
 class ProcessGroup:
     """Processes with one role, such as `backend` or `rank`; they are placed together.
@@ -120,6 +125,7 @@ class ProcessGroup:
         return sum(cohort.processes for cohort in self.cohorts)
 
 
+@sent_by_fields
 @dataclass(frozen=True, slots=True)
 class Workload:
     """A workload with all its numbers resolved: what a cell runs.
@@ -289,12 +295,23 @@ class WorkloadRequest:
         share = self.write_fraction if write_fraction is None else write_fraction
         return _touch(region, self.regions[region].size, self.page, access or self.access, share)
 
+    def touch_all(self) -> tuple[Touch, ...]:
+        """Touch every region by the workload's own pattern and share of writes."""
+        return _touches(tuple(self.regions.values()), self.page, self.access, self.write_fraction)
+
 
 # A touch does not depend on how many processes there are: workloads of a sweep over them share it. A thousand sizes of forty
 # regions must fit, since they come round in the same order, and of a cache that is too small nothing is found again.
 @functools.lru_cache(maxsize=1 << 17)
 def _touch(region: str, size: int, page: int, pattern: AccessPattern, write_fraction: float) -> Touch:
     return Touch.of(region, pattern.pages(size, page), write_fraction, seed=pattern.seed)
+
+
+@functools.lru_cache(maxsize=1 << 12)
+def _touches(
+    regions: tuple[Region, ...], page: int, pattern: AccessPattern, write_fraction: float
+) -> tuple[Touch, ...]:
+    return tuple(_touch(one.name, one.size, page, pattern, write_fraction) for one in regions)
 
 
 @functools.lru_cache(maxsize=1 << 16)

@@ -89,6 +89,7 @@ class Assignments:
     def __init__(self, values: Mapping[str, Sequence[Any]], codes: npt.NDArray[np.int64]) -> None:
         self.values = dict(values)
         self._codes = codes
+        self._place = {key: place for place, key in enumerate(self.values)}
 
     @classmethod
     def of_axes(cls, axes: Sequence[Axis]) -> "Assignments":
@@ -119,7 +120,7 @@ class Assignments:
     def at(self, place: int, keys: Iterable[str] | None = None) -> dict[str, Any]:
         """One of them, or some of its keys."""
         wanted = self.values if keys is None else keys
-        return {key: self.values[key][code] for key, code in self._code_of(wanted, place)}
+        return {key: self.values[key][self._codes[self._place[key], place]] for key in wanted}
 
     def take(self, places: npt.NDArray[np.int64], keys: Sequence[str]) -> "Assignments":
         """Some keys of those at these places."""
@@ -151,14 +152,6 @@ class Assignments:
             if kinds.size and kinds.max() >= _MANY:
                 kinds = np.unique(kinds, return_inverse=True)[1]
         return in_order(kinds)
-
-    @property
-    def _place(self) -> dict[str, int]:
-        return {key: place for place, key in enumerate(self.values)}
-
-    def _code_of(self, keys: Iterable[str], place: int) -> Iterator[tuple[str, int]]:
-        of = self._place
-        return ((key, int(self._codes[of[key], place])) for key in keys)
 
 
 _MANY = 1 << 31
