@@ -34,10 +34,10 @@ def job(config: Any) -> None:
     tree = OmegaConf.to_container(config, resolve=True)
     assert isinstance(tree, dict)
     made = CellMaker(Composition(dict(flatten(tree)), False, False), CellContext(lambda _: SimEngine.model), Claims())
-    (candidate,) = made.cells()
+    (cell,) = made.cells().cells
     folder = Path(os.environ["BENCHMARK_FOLDER"])
-    for tables in SimEngine().run([candidate.cell]):
-        write_part(folder / f"{candidate.cell.digest}.part", tables)
+    for tables in SimEngine().run([cell]):
+        write_part(folder / f"{cell.digest}.part", tables)
     with open(folder / "times", "a") as file:
         file.write(f"{begun} {time.time()}\n")
 

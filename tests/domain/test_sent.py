@@ -29,7 +29,7 @@ def test_fields_come_back_and_what_was_found_meanwhile_stays() -> None:
 def test_a_workload_is_the_same_and_shares_what_it_shared(name: str) -> None:
     spec = workloads()[name]
     workload = spec.resolve(
-        processes=24, access=AccessPattern("fraction", fraction=0.5), params=dict.fromkeys(spec.required, ["a"])
+        processes=24, access=AccessPattern("fraction", fraction=0.5), params={key: ["a"] for key in spec.required}
     )
     again = pickle.loads(pickle.dumps(workload))
     assert again == workload
