@@ -6,7 +6,10 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from mshare_bench.domain.cell import Cell
+from mshare_bench.domain.cells import Cells
 from mshare_bench.domain.ports import Tables
 from mshare_bench.study.engines import costs_of, engines_of, executor_for, hosts_of, where_here
 from mshare_bench.study.observer import Observer, Silent
@@ -125,13 +128,25 @@ def run_missing(
         return
     executor = executor_for(settings, todo, engines, observer.note, dict(kinds))
     try:
-        for tables in executor.run(todo, engines):
+        for tables in executor.run(Cells.joined([*_warmups(todo, settings.real.warmups), todo]), engines):
+            if "cells" in tables and (tables["cells"]["repeat"][0].as_py() or 0) < 0:
+                continue
             store.append(tables)
             observer.finished(tables)
     finally:
         executor.close()
         if hosts is not None:
             hosts.close()
+
+
+def _warmups(cells: Cells, times: int) -> list[Cells]:
+    """Runs of the real cells before those that count: repeats below zero, which nobody keeps."""
+    if not times:
+        return []
+    real = cells.take(cells.whose(runner=lambda one: one.engine == "real"))
+    _, first = np.unique(real.digests[:, 0], return_index=True)
+    once = real.take(np.sort(first))
+    return [once.repeated(number - times) for number in range(times)]
 
 
 def _run_applications(cells: Sequence[Cell], settings: "Settings") -> Iterator[Tables]:

@@ -7,6 +7,11 @@ from typing import Any
 import pytest
 
 import mshare_bench
+import mshare_bench.study
+from mshare_bench.domain.cell import Cell
+from mshare_bench.real.engine import RealEngine
+from mshare_bench.results.describe import cell_columns
+from mshare_bench.results.rows import Rows
 from mshare_bench.sim.engine import SimEngine
 
 pytestmark = pytest.mark.usefixtures("own_folder")
@@ -35,6 +40,28 @@ def test_only_what_is_missing_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     mshare_bench.run(processes=[1, 2, 3], **common)
     assert ran == [2, 1]
     assert sorted(mshare_bench.load(tmp_path / "o").cells["processes"].to_pylist()) == [1, 2, 3]
+
+
+def test_warm_ups_run_first_and_are_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ran: list[tuple[str, int]] = []
+
+    def gather(self: RealEngine, cell: Cell) -> Rows:
+        ran.append((cell.point.mechanism, cell.repeat))
+        rows = Rows()
+        rows.add("cells", **cell_columns(cell))
+        return rows
+
+    monkeypatch.setattr(RealEngine, "gather", gather)
+    common: dict[str, Any] = {"engine": "real", "mechanism": ["shmem", "thp"], "processes": 2, "tracking": "none"}
+    for repeats in (1, 3):
+        mshare_bench.run(warmups=2, repeats=repeats, executor="inline", out=tmp_path / "o", **common)
+    before, after = [("shmem", -2), ("thp", -2), ("shmem", -1), ("thp", -1)], [("shmem", 0), ("thp", 0)]
+    again = [(name, repeat) for repeat in (1, 2) for name in ("shmem", "thp")]
+    assert ran == [*before, *after, *before, *again]  # a run that goes on warms up as well
+    cells = mshare_bench.load(tmp_path / "o").cells
+    assert sorted(zip(cells["mechanism"].to_pylist(), cells["repeat"].to_pylist(), strict=True)) == sorted(
+        after + again
+    )
 
 
 def test_executors_give_the_same_bytes(tmp_path: Path) -> None:
