@@ -23,7 +23,7 @@ class RealSettings:
     timeout_ns
         Longest wait for a phase.
     parallel
-        Processes that run at a time; None for as many as there are CPUs.
+        Processes that run at a time, on as many CPUs; None for as many as there are CPUs.
     scale
         `full`, or `small` where a check must end quickly.
     samples

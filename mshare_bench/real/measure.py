@@ -136,6 +136,8 @@ def measure(
         Whether to read the machine's `PageTables` too, which means waiting until it stands still.
     seating
         Where agents run and allocate; None for in turn on all CPUs.
+    parallel
+        Processes that run at a time, on as many CPUs; None for one on every CPU.
     cgroup, oom_kills
         The `procs` file of the cgroup that the agents join, and how many of its processes the OOM killer took so far.
     begin
@@ -148,6 +150,7 @@ def measure(
     """
     agents = casting.agents
     cpus = sorted(os.sched_getaffinity(0))
+    cpus = cpus[-(parallel or len(cpus)) :]  # the first takes most of the machine's own work
     parallel = min(parallel or len(cpus), agents)
     touching = 1 if one_by_one else parallel
     killed_before = oom_kills()

@@ -1,6 +1,9 @@
 """What `measure` must notice while a cell runs; what it counts is compared cell by cell in `test_engine.py`."""
 
+import contextlib
 import itertools
+import os
+from pathlib import Path
 
 import pytest
 
@@ -42,6 +45,27 @@ def test_a_process_that_the_oom_killer_took_fails_the_cell_even_if_all_reported(
     kills = itertools.count()
     with pytest.raises(CellFailed, match="the OOM killer took 1 processes while the cell ran"):
         measured(oom_kills=lambda: next(kills))
+
+
+def test_as_many_cpus_as_processes_run_at_a_time() -> None:
+    cpus = sorted(os.sched_getaffinity(0))
+    seen: list[set[int]] = []
+
+    def look() -> None:
+        seen.append(set().union(*(os.sched_getaffinity(pid) for pid in _grandchildren())))
+
+    for parallel in (1, None, len(cpus) + 1):
+        measured(parallel=parallel, begin=look)
+    assert seen == [{cpus[-1]}, set(cpus), set(cpus)]
+
+
+def _grandchildren() -> list[int]:
+    """The agents: the zygote's children, as the kernel lists them now."""
+    parents = {}
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            parents[int(path.parent.name)] = int(path.read_text().rpartition(")")[2].split()[1])
+    return [pid for pid, parent in parents.items() if parents.get(parent) == os.getpid()]
 
 
 def test_processes_attach_when_the_gate_opens_and_not_before() -> None:
