@@ -157,6 +157,11 @@ def _compare(arguments: list[str], output: Output) -> int:
         parser.add_argument("second", help="after")
         parser.add_argument("--across", default="", help="what may differ: hardware, kernel or facts, comma-separated")
         parser.add_argument("--columns", default="", help="figures to compare, comma-separated; all by default")
+        parser.add_argument(
+            "--drift",
+            metavar="PERCENT",
+            help="of runs that did not take turns, times count that differ by more (experiment=aa twice shows how much is usual)",
+        )
         parser.add_argument("--fail-if-worse", metavar="PERCENT", help="end with 4 where a figure is worse by more")
 
     given = _parsed("compare", arguments, describe)
@@ -164,8 +169,9 @@ def _compare(arguments: list[str], output: Output) -> int:
     from mshare_bench.results.compare import compare
 
     threshold = 0.0 if given.fail_if_worse is None else share("--fail-if-worse", given.fail_if_worse)
+    drift = None if given.drift is None else share("--drift", given.drift)
     comparison = compare(
-        resolve(given.first), resolve(given.second), listed(given.across), listed(given.columns) or None
+        resolve(given.first), resolve(given.second), listed(given.across), listed(given.columns) or None, drift
     )
     if output.json:
         from mshare_bench.report.comparison import comparison_json

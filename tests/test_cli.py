@@ -27,7 +27,8 @@ def test_unknown_verb(capsys: pytest.CaptureFixture[str], arguments: list[str]) 
     "arguments",
     [
         ["show"], ["show", "a", "b"], ["report"], ["sync"], ["doctor", "x"], ["ui", "a", "b"], ["compare", "a"],
-        ["compare", "nowhere", "neither"], ["compare", "a", "b", "--fail-if-worse", "much"], ["baseline", "save", "x"],
+        ["compare", "nowhere", "neither"], ["compare", "a", "b", "--fail-if-worse", "much"],
+        ["compare", "a", "b", "--drift", "some"], ["baseline", "save", "x"],
         ["baseline", "drop"], ["audit", "--all", "--pid", "1"], ["audit", "--pid", "no-such-name-*"], ["audit", "--top", "0"],
     ],
     ids=" ".join,

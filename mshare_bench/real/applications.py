@@ -12,6 +12,7 @@ and the others are taken off. Processes that were not there before are counted w
 """
 
 import contextlib
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -190,12 +191,13 @@ class ApplicationEngine:
         """Run the real cells first, then count the others by what was seen; a prediction without its run is `skipped`."""
         seen: dict[tuple[str, int, str], Observation] = {}
         for cell in sorted(cells, key=lambda one: one.engine != "real"):
-            rows = Rows()
+            rows, started = Rows(), float(time.time_ns())
             key = (cell.point.baseline_digest, cell.repeat)
             try:
                 if cell.engine == "real":
                     seen[*key, cell.point.mechanism] = found = self._observe(cell.point)
                     self._measured(cell, found, rows)
+                    rows.fill("cells", started_ns=started)
                 else:
                     self._predicted(cell, {name: one for (*own, name), one in seen.items() if tuple(own) == key}, rows)
             except (CapabilityError, ConfigError, GuardError) as error:

@@ -3,6 +3,7 @@
 import contextlib
 import mmap
 import os
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -50,7 +51,7 @@ class RealOptions:
     reserve
         Bytes of memory that must stay free (`guard.reserve`).
     parallel
-        Processes that run at a time; None: as many as there are CPUs.
+        Processes that run at a time, on as many CPUs; None: as many as there are CPUs.
     timeout
         Seconds that one phase may take.
     samples
@@ -83,9 +84,10 @@ class RealEngine:
 
     def gather(self, cell: Cell) -> Rows:
         """Run one cell and gather its rows, which need no Arrow yet; as `run` says."""
-        rows = Rows()
+        rows, started = Rows(), float(time.time_ns())
         try:
             self._cell(cell, rows)
+            rows.fill("cells", started_ns=started)
         except (CapabilityError, ConfigError, GuardError) as error:
             rows = Rows()
             rows.add("cells", **cell_columns(cell, "skipped", str(error)))

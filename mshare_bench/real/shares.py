@@ -84,6 +84,7 @@ def combined(cell: Cell, shares: Sequence[Share], samples: str) -> Tables:
     columns |= {
         "page_table_source": "+".join(sources) or None,
         "address_space_bytes": max((row["address_space_bytes"] or 0 for _, row in cells), default=0) or None,
+        "started_ns": min((row["started_ns"] for _, row in cells if row["started_ns"] is not None), default=None),
         "basis": max((row["basis"] for _, row in cells), key=len),  # one that was multiplexed says so
     }
     for phase in TIMED_PHASES:

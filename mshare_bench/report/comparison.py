@@ -15,10 +15,12 @@ from rich.text import Text
 
 from mshare_bench.report import words
 from mshare_bench.results.compare import Comparison, Difference
+from mshare_bench.results.stats import FEWEST_BLOCKS
 
 __all__ = ["comparison_json", "print_comparison"]
 
 _MOST = 40
+_FEW = 4  # repeats a side; fewer tell nothing by any test
 _STYLE = {"worse": "bold red", "better": "green", "unclear": "dim", "same": ""}
 
 
@@ -107,11 +109,21 @@ def _interval(one: Difference) -> str:
 
 def _sentence(comparison: Comparison, threshold: float) -> str:
     verdicts = [one.verdict for one in comparison.differences]
-    worse, better, unclear = (verdicts.count(name) for name in ("worse", "better", "unclear"))
-    tested = f"{len(verdicts):,} figures compared, {comparison.tests:,} by a test"
-    parts = [f"{tested}: {worse:,} worse, {better:,} better"]
-    if unclear:
-        parts.append(f"{unclear:,} unclear, as they have too few repeats (four a side are enough)")
+    worse, better = (verdicts.count(name) for name in ("worse", "better"))
+    parts = [f"{len(verdicts):,} figures compared{_tested(comparison)}: {worse:,} worse, {better:,} better"]
+    unclear = [one for one in comparison.differences if one.verdict == "unclear"]
+    apart = [one for one in unclear if min(one.repeats) >= _FEW and one.blocks is not None]
+    few = len(unclear) - len(apart)
+    if few:
+        parts.append(
+            f"{few:,} unclear, as they have too few repeats (four a side for counts; times want 20 that take turns)"
+        )
+    if apart:
+        most = max(abs(one.change or 0.0) for one in apart)
+        parts.append(
+            f"{len(apart):,} times unclear (up to {most:.0%} apart), as the runs did not take turns {FEWEST_BLOCKS} times or "
+            "more, and the machine's drift would pass for a difference; --drift PERCENT says how much of it is usual here"
+        )
     sides = (("first", comparison.only_first), ("second", comparison.only_second))
     alone = [f"{number:,} only in the {side}" for side, number in sides if number]
     if alone:
@@ -119,3 +131,17 @@ def _sentence(comparison: Comparison, threshold: float) -> str:
     if threshold:
         parts.append(f"{len(comparison.worse(threshold)):,} worse by more than {threshold * 100:g} %")
     return "; ".join(parts) + "."
+
+
+def _tested(comparison: Comparison) -> str:
+    """Which tests were made."""
+    tested = [one.blocks for one in comparison.differences if one.p is not None]
+    drifting = [blocks for blocks in tested if blocks is not None]
+    turns = sum(blocks >= FEWEST_BLOCKS for blocks in drifting)
+    ways = [f"{turns:,} by repeats that took turns"] if turns else []
+    if len(drifting) > turns:
+        drift = f"a drift of {comparison.drift or 0:.0%}, as the runs did not take turns"
+        ways.append(f"{len(drifting) - turns:,} beyond {drift}")
+    if len(tested) > len(drifting):
+        ways.append(f"{len(tested) - len(drifting):,} by a test of all repeats")
+    return f", {', '.join(ways)}" if ways else ""

@@ -13,7 +13,7 @@ if TYPE_CHECKING:  # rows are also gathered where there is no Arrow, in the gues
 
 __all__ = ["PHASES", "SCHEMA_VERSION", "STATUSES", "TABLES", "TIMED_PHASES", "field_names", "schema", "unit_of"]
 
-SCHEMA_VERSION = "1.1"
+SCHEMA_VERSION = "1.2"
 STATUSES = ("ok", "failed", "void", "skipped", "timeout")
 PHASES = ("launch", "attach", "touch", "fork", "protect", "unmap", "exit")
 TIMED_PHASES = PHASES[1:]
@@ -72,6 +72,7 @@ moving_cost_ns: float ns lower CPU time that all moves of a placed cell take
 lock_wait_ns: float ns lower Waiting for locks that faulters share, per process, during touch
 tlb_flushes: int count lower TLB flushes that touching, protecting and unmapping order, over all processes
 shootdowns: int count lower TLB shootdown interrupts while processes touch, fork (not in predictions), protect and unmap
+started_ns: float ns none When a real row's cell began, since 1970 in UTC: who ran when decides what a comparison can tell
 memory: str - none Of a real row: warm if a cell took as much memory here within the ten minutes before, else cold
 basis: str - none measured, exact, calibrated, published, conditioned or hypothetical; +sampled, +multiplexed, +extrapolated
 page_table_saved_bytes: int B higher Page-table bytes of the shmem row of the same baseline, engine and machine, less these

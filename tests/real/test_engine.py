@@ -5,6 +5,7 @@ import datetime
 import itertools
 import os
 import random
+import time
 from pathlib import Path
 
 import pytest
@@ -261,6 +262,14 @@ def test_a_row_says_whether_memory_had_been_in_use_before(engine, monkeypatch, t
     rows = [both(engine, point("shmem", 2, size, access="sparse")) for size in sizes]
     assert [real["memory"] for _, real in rows] == ["cold", "warm", "cold", "warm"]
     assert {sim["memory"] for sim, _ in rows} == {None}
+
+
+def test_a_row_says_when_it_began(engine):
+    before = float(time.time_ns())
+    rows = [both(engine, point("shmem", 2, MIB)) for _ in range(2)]
+    began = [real["started_ns"] for _, real in rows]
+    assert before <= began[0] < began[1] <= float(time.time_ns())
+    assert {sim["started_ns"] for sim, _ in rows} == {None}
 
 
 def test_what_does_not_fit_is_skipped_and_names_the_largest_count():

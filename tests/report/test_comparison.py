@@ -56,3 +56,36 @@ def test_json_holds_everything(tmp_path: Path) -> None:
     assert len(read["differences"]) == len(found.differences)
     assert {one["verdict"] for one in read["differences"]} == {"worse", "better", "same", "unclear"}
     assert read["facts"][0]["key"] == "kernel"
+
+
+@pytest.mark.parametrize(
+    ("turns", "drift", "said"),
+    [
+        (True, None, "11 figures compared, 4 by repeats that took turns: 1 worse, 0 better."),
+        (False, None, "0 worse, 0 better; 4 times unclear (up to 50% apart), as the runs did not take turns"),
+        (False, 0.1, "4 beyond a drift of 10%, as the runs did not take turns: 1 worse, 0 better."),
+    ],
+)
+def test_a_sentence_says_how_times_were_compared(tmp_path: Path, turns: bool, drift: float | None, said: str) -> None:
+    console = Console(file=io.StringIO(), width=120)
+    print_comparison(_timed(tmp_path, turns, drift), ("a", "b"), console=console)
+    assert isinstance(console.file, io.StringIO)
+    assert said in " ".join(console.file.getvalue().split())
+
+
+def _timed(path: Path, turns: bool, drift: float | None) -> Comparison:
+    """Eight repeats on each side, touch half as long again in the second."""
+    stores = []
+    for side in (0, 1):
+        cells = [cell_of("shmem", engine="real", repeat=repeat) for repeat in range(8)]
+        tables = rows_of(cells, jitter=0.01).tables()
+        began = [2 * repeat + side if turns else 8 * side + repeat for repeat in range(8)]
+        slower = [value * (1.5 if side else 1) for value in tables["cells"]["touch_ns"].to_pylist()]
+        for column, values in (("started_ns", began), ("touch_ns", slower)):
+            at = tables["cells"].schema.get_field_index(column)
+            field = tables["cells"].schema.field(at)
+            tables["cells"] = tables["cells"].set_column(at, field, pa.array(values, field.type))
+        with Store.create(path / str(side), "x") as store:
+            store.append(tables)
+        stores.append(Store.open(path / str(side)))
+    return compare(*stores, drift=drift)

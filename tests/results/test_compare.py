@@ -18,15 +18,28 @@ def _store(path: Path, tables: dict[str, pa.Table]) -> Store:
     return Store.open(path)
 
 
-def _noisy(path: Path, tables: dict[str, pa.Table], seed: int, slow: float = 1.0, spread: float = 0.03) -> Store:
-    """Rows whose times are drawn anew; touch is `slow` times what it was."""
-    generator = np.random.default_rng(seed)
+def _set(table: pa.Table, name: str, values: object) -> pa.Table:
+    at = table.schema.get_field_index(name)
+    return table.set_column(at, table.schema.field(at), pa.array(values, table.schema.field(at).type))
+
+
+def _noisy(
+    path: Path, tables: dict[str, pa.Table], seed: int, side: int, *, turns: bool = True, slow: float = 1.0
+) -> Store:
+    """Rows whose times are drawn anew on a machine that drifts: by 5 % from one repeat to the next.
+
+    Repeats of side 0 and 1 take turns (0 1 1 0 0 1 ...), or those of side 0 come first. Touch is `slow` times what it was. Both
+    sides of one `seed` meet the same drift.
+    """
+    generator = np.random.default_rng([seed, side])
     table = tables["cells"]
+    repeats = np.array(table["repeat"].to_pylist())
+    began = 2 * repeats + (repeats + side) % 2 if turns else repeats + side * (repeats.max() + 1)
+    drift = np.exp(np.cumsum(np.random.default_rng(seed).normal(0, 0.05, 2 * (repeats.max() + 1))))[began]
     for name in TIMES:
-        at = table.schema.get_field_index(name)
         usual = np.array(table[name].to_pylist(), float) * (slow if name == "touch_ns" else 1)
-        values = usual * generator.lognormal(0, spread, table.num_rows)
-        table = table.set_column(at, table.schema.field(at), pa.array(values))
+        table = _set(table, name, usual * drift * generator.lognormal(0, 0.03, table.num_rows))
+    table = _set(table, "started_ns", 1e18 + began * 1e9)
     return _store(path, {"cells": table, "environments": tables["environments"]})
 
 
@@ -97,22 +110,61 @@ def test_a_single_measured_time_proves_nothing(tmp_path: Path) -> None:
 def test_of_equal_runs_at_most_one_in_twenty_shows_a_difference(tmp_path: Path) -> None:
     cells, wrong = _repeated((10,)), 0
     for seed in range(40):
-        first = _noisy(tmp_path / f"a{seed}", cells, 2 * seed)
-        second = _noisy(tmp_path / f"b{seed}", cells, 2 * seed + 1)
+        first, second = (_noisy(tmp_path / f"{side}-{seed}", cells, seed, side) for side in (0, 1))
         found = compare(first, second)
         assert found.tests == 48
+        assert {one.blocks for one in found.differences if one.unit == "ns"} == {20}
         wrong += any(one.verdict in ("worse", "better") for one in found.differences)
     assert wrong <= 5  # 2 expected; more than 5 of 40 happen by chance once in a hundred times
 
 
 def test_a_planted_slowdown_is_found(tmp_path: Path) -> None:
     cells = _repeated((10, 100))
-    found = compare(_noisy(tmp_path / "a", cells, 1), _noisy(tmp_path / "b", cells, 2, slow=1.1))
+    found = compare(_noisy(tmp_path / "a", cells, 1, 0), _noisy(tmp_path / "b", cells, 1, 1, slow=1.1))
     touch = [one for one in found.differences if one.column == "touch_ns"]
     assert len(touch) == 24
     assert sum(one.verdict == "worse" for one in touch) >= 0.9 * len(touch)
     assert sum((one.low or 0) <= 0.1 <= (one.high or 0) for one in touch) >= 0.8 * len(touch)  # 95 % nominal
     assert {one.column for one in found.worse(0.05)} == {"touch_ns"}
+
+
+def test_times_of_runs_that_did_not_take_turns_are_unclear(tmp_path: Path) -> None:
+    cells = _repeated((10,))
+    first = _noisy(tmp_path / "a", cells, 5, 0, turns=False)
+    second = _noisy(tmp_path / "b", cells, 5, 1, turns=False, slow=1.1)
+    found = compare(first, second)
+    times = [one for one in found.differences if one.unit == "ns"]
+    assert {(one.verdict, one.blocks, one.p) for one in times} == {("unclear", 1, None)}
+    assert all(one.low is not None and one.low <= one.change <= one.high for one in times if one.change is not None)
+    assert {one.verdict for one in found.differences if one.unit == "B"} == {"same"}
+    # The drift alone would have been taken for differences of everything:
+    careless = compare(first, second, drift=0)
+    assert len([one for one in careless.differences if one.verdict in ("worse", "better")]) > 24
+
+
+def test_of_runs_apart_what_goes_beyond_the_drift_counts(tmp_path: Path) -> None:
+    cells = _repeated((10,))
+    first = _noisy(tmp_path / "a", cells, 5, 0, turns=False)
+    second = _noisy(tmp_path / "b", cells, 5, 1, turns=False, slow=3)
+    found = compare(first, second, drift=0.5)
+    assert found.drift == 0.5
+    verdicts = {(one.column, one.verdict) for one in found.differences if one.unit == "ns"}
+    assert verdicts == {(name, "worse" if name == "touch_ns" else "same") for name in TIMES}
+
+
+def test_the_direction_is_that_of_the_blocks(tmp_path: Path) -> None:
+    """Each block is 10 % slower in the second; what is left over at the end of the first makes its median the larger."""
+    tables = rows_of([cell_of("shmem", engine="real", repeat=repeat) for repeat in range(20)]).tables()
+    faster = [100.0 + one for one in range(20)]
+    first = _set(_set(tables["cells"], "touch_ns", [*faster[:9], *[900.0] * 11]), "started_ns", np.arange(0.0, 40, 2))
+    second = tables["cells"].slice(0, 9)
+    second = _set(_set(second, "touch_ns", [1.1 * one for one in faster[:9]]), "started_ns", np.arange(1.0, 19, 2))
+    stores = (
+        _store(tmp_path / str(number), {**tables, "cells": cells}) for number, cells in enumerate((first, second))
+    )
+    (touch,) = compare(*stores, columns=["touch_ns"]).differences
+    assert (touch.verdict, touch.blocks, touch.first > touch.second) == ("worse", 9, True)
+    assert touch.change == pytest.approx(0.1)
 
 
 def _on(tables: dict[str, pa.Table], machine: str | None = None, **facts: str) -> dict[str, pa.Table]:

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mshare_bench.results.stats import corrected, outliers, shift, summarise
+from mshare_bench.results.stats import FEWEST_BLOCKS, corrected, outliers, paired_shift, shift, summarise
 
 
 def test_the_interval_of_a_median_covers_it() -> None:
@@ -66,6 +66,50 @@ def test_of_too_few_repeats_nothing_is_claimed() -> None:
     assert np.isnan(alone.low).all()
     assert alone.effect[0] == 1.0
     assert np.isnan(shift([[0.0]], [[2.0]]).change[0])
+
+
+def test_what_is_allowed_is_no_shift() -> None:
+    first = np.random.default_rng(3).lognormal(0, 0.02, (50, 20))
+    assert (shift(first, first * 1.1, allowed=0.2).p == 1).all()
+    assert (shift(first, first / 1.1, allowed=0.2).p == 1).all()
+    for factor in (1.4, 1 / 1.4):
+        found = shift(first, first * factor, allowed=0.2)
+        assert (found.p < 0.001).all()
+        assert np.allclose(found.change, factor - 1)  # what is allowed is not taken off
+    assert (shift(first, first, allowed=0.2).p == 1).all()
+
+
+def test_a_drift_that_both_meet_hides_no_shift_and_makes_none() -> None:
+    generator = np.random.default_rng(4)
+    drift = np.exp(np.cumsum(generator.normal(0, 0.3, (400, 20)), axis=1))  # hundreds of per cent within a run
+    first, second = (drift * generator.lognormal(0, 0.04, drift.shape) for _ in range(2))
+    equal = paired_shift(first, second)
+    assert (equal.p < 0.05).mean() <= 0.08  # 0.05 expected; more than 0.08 of 400 once in two hundred times
+    assert ((equal.low <= 0) & (equal.high >= 0)).mean() >= 0.92
+    slower = paired_shift(first, second * 1.1)
+    assert (slower.p < 0.003).mean() > 0.95
+    assert ((slower.low <= 0.1) & (slower.high >= 0.1)).mean() >= 0.92
+    assert (shift(first, second * 1.1).p < 0.003).mean() < 0.1  # what taking turns is good for
+    back = paired_shift(second * 1.1, first)
+    assert np.allclose((1 + back.change) * (1 + slower.change), 1)
+    assert np.allclose(back.p, slower.p)
+    assert np.allclose(back.effect, -slower.effect)
+
+
+def test_of_too_few_blocks_nothing_is_claimed() -> None:
+    few = paired_shift([[1.0] * (FEWEST_BLOCKS - 1)], [[9.0] * (FEWEST_BLOCKS - 1)])
+    assert np.isnan(few.p).all()
+    assert np.isnan(few.low).all()
+    enough = paired_shift([[1.0] * FEWEST_BLOCKS], [[9.0] * FEWEST_BLOCKS])
+    assert enough.p[0] < 0.05
+    assert np.allclose([enough.low, enough.change, enough.high, enough.effect], [[8], [8], [8], [1]])
+
+
+def test_blocks_of_zeros_are_equal_and_from_zero_is_no_share() -> None:
+    found = paired_shift(np.zeros((2, 8)), [[0.0] * 8, [5.0] * 8])
+    assert (found.change[0], found.p[0], found.effect[0]) == (0, 1, 0)
+    assert np.isnan(found.change[1])
+    assert found.p[1] < 0.05
 
 
 def test_correction_leaves_gaps_alone_and_never_lowers_a_p() -> None:
