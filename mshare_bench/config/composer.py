@@ -3,12 +3,13 @@
 import fnmatch
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from mshare_bench.config.keys import near
-from mshare_bench.config.overrides import OPTION_SECTIONS, Override
+from mshare_bench.config.overrides import Override
 from mshare_bench.errors import ConfigError
 
 __all__ = ["CONFIG_MODULE", "MECHANISM_OPTIONS", "Composer", "Composition", "flatten", "user_config_folder"]
@@ -162,15 +163,7 @@ class Composer:
         for one in overrides:
             if one.key in self.groups and not one.of_hydra and one.prefix != "~":
                 self._check_choice(one)
-        if self._composes(overrides):
-            return
-        choices = []
-        for one in overrides:
-            if one.of_hydra or one.prefix == "~":
-                continue
-            if one.key in self.groups and one.prefix == "" and one.package is None and one.values[0] is not None:
-                choices.append(f"{one.key}={one.values[0]}")
-        known = self.compose(choices).values
+        known = self._known(overrides)
         options = {f"mechanism.{key.split('.', 2)[2]}" for key in known if key.startswith(f"{MECHANISM_OPTIONS}.")}
         shown = {key for key in known if not key.startswith(f"{MECHANISM_OPTIONS}.")} | options
         shown = {key for key in shown if not key.endswith((".name", ".kind")) or key in options - {"mechanism.name"}}
@@ -184,15 +177,29 @@ class Composer:
                 raise ConfigError(f"{one.text}: there is no config group {one.key}; {near(one.key, self.groups)}")
             raise ConfigError(f"{one.text}: there is no key {one.key}; {near(one.key, shown | self.groups)}")
 
-    def _composes(self, overrides: Sequence[Override]) -> bool:
-        """Whether they compose as they are, all keys known: the common case, which needs no other compose."""
-        if any(one.axis or one.prefix or one.key.startswith(OPTION_SECTIONS) for one in overrides):
-            return False
-        try:
-            self.compose([one.text for one in overrides])
-        except ConfigError:
-            return False
-        return True
+    def _known(self, overrides: Sequence[Override]) -> Mapping[str, Any]:
+        """Every key that there is without those that overrides add."""
+        if not any(one.prefix for one in overrides):
+            with suppress(ConfigError):  # a key that there is not, most likely
+                return self.compose(self.first(overrides)).values
+        choices = (one for one in overrides if one.key in self.groups and not one.of_hydra)
+        chosen = [one for one in choices if one.prefix == "" and one.package is None and one.values[0] is not None]
+        return self.compose([f"{one.key}={one.values[0]}" for one in chosen]).values
+
+    def first(self, overrides: Sequence[Override]) -> list[str]:
+        """What the first point of a sweep is composed with: of each group that is an axis its first choice, and no other leaf.
+
+        The first mechanism is not among it: every composition holds the options of all.
+        """
+        texts = []
+        for one in overrides:
+            if one.of_hydra or one.is_option:
+                continue
+            if not one.axis:
+                texts.append(one.text)
+            elif one.key in self.groups and one.key != "mechanism":
+                texts.append(f"{one.key}={spelled(self.expand(one)[0])}")
+        return texts
 
     def _check_choice(self, override: Override) -> None:
         known = self.options(override.key)
@@ -228,6 +235,11 @@ class Composer:
             self._mechanisms = {key: value for key, value in values.items() if key.startswith(f"{MECHANISM_OPTIONS}.")}
         interpolated = any(isinstance(value, str) and "${" in value for value in values.values())
         return Composition(values, interpolated, multirun)
+
+
+def spelled(value: Any) -> str:
+    """A choice as Hydra's grammar has it."""
+    return "null" if value is None else str(value)
 
 
 def flatten(tree: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:

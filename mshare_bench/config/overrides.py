@@ -54,6 +54,11 @@ class Override:
         """Whether it is about Hydra itself."""
         return self.key.startswith(("hydra.", "hydra/"))
 
+    @property
+    def is_option(self) -> bool:
+        """Whether it is an option of a mechanism or a pattern, which is set whether the composition has the key or not."""
+        return self.key.startswith(OPTION_SECTIONS) and self.prefix in ("", "+", "++")
+
 
 def parse_overrides(texts: Sequence[str]) -> tuple[Override, ...]:
     """Parse overrides by Hydra's grammar.

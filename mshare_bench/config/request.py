@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from mshare_bench.config.cells import Candidates, CellMaker
-from mshare_bench.config.composer import Composer
+from mshare_bench.config.composer import Composer, spelled
 from mshare_bench.config.keys import MULTIRUN_ONLY, is_coordinate, near, require_choice
-from mshare_bench.config.overrides import OPTION_SECTIONS, Override, parse_overrides, with_default_experiment
+from mshare_bench.config.overrides import Override, parse_overrides, with_default_experiment
 from mshare_bench.config.parts import ALL, CellContext, Claims
 from mshare_bench.config.ranges import expand_range, with_ranges
 from mshare_bench.config.settings import Settings, settings_of
@@ -143,9 +143,9 @@ def read_request(
             advice = "use repeats=" if one.key == "seed" else "only coordinates can"
             raise ConfigError(f"{one.text}: {one.key} can't be an axis; {advice}")
     named = {one.key: one for one in given}
-    fixed = tuple(one.text for one in given if not one.axis and not _is_option(one))
-    options = {one.key: one.values[0] for one in given if not one.axis and _is_option(one)}
-    composed = composer.compose([*fixed, *_first_choices(axes, composer)])
+    fixed = tuple(one.text for one in given if not one.axis and not one.is_option)
+    options = {one.key: one.values[0] for one in given if not one.axis and one.is_option}
+    composed = composer.compose(composer.first(given))
     _refuse_commands(composed.values, named)
     settings = settings_of(composed.values)
     mechanism_named = "mechanism" in named and named["mechanism"].values != (ALL,)
@@ -204,7 +204,7 @@ def candidates(request: Request, point_set: PointSet, assignments: Assignments, 
     kinds, firsts = given.distinct(groups)
     made = []
     for kind, first in enumerate(firsts):
-        chosen = [f"{group}={_spelled(choice)}" for group, choice in given.at(first, groups).items()]
+        chosen = [f"{group}={spelled(choice)}" for group, choice in given.at(first, groups).items()]
         maker = CellMaker(composer.compose([*point_set.overrides, *chosen]), context, claims)
         places = np.flatnonzero(kinds == kind)
         found = maker.cells(given.take(places, leaves))
@@ -299,15 +299,3 @@ def _shape(values: Mapping[str, Any]) -> Shape:
         conditions.append(text)
     order = require_choice("sweep.order", values.get("sweep.order", "interleaved"))
     return Shape(tuple(tuple(map(str, group)) for group in zipped), conditions[0], conditions[1], order)
-
-
-def _is_option(override: Override) -> bool:
-    return override.key.startswith(OPTION_SECTIONS) and override.prefix in ("", "+", "++")
-
-
-def _first_choices(axes: Sequence[tuple[str, tuple[Any, ...]]], composer: Composer) -> list[str]:
-    return [f"{key}={_spelled(values[0])}" for key, values in axes if key in composer.groups]
-
-
-def _spelled(value: Any) -> str:
-    return "null" if value is None else str(value)

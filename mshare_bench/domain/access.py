@@ -1,13 +1,18 @@
 """Access patterns: which pages of a region a process touches, and which of them it writes."""
 
+import functools
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mshare_bench.domain import pages
 from mshare_bench.domain.pages import PageSet
 from mshare_bench.domain.sent import sent_by_fields
 from mshare_bench.domain.units import MIB, parse_size
 from mshare_bench.errors import ConfigError
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
 
 __all__ = ["PATTERNS", "AccessPattern", "zipf_coverage"]
 
@@ -134,6 +139,17 @@ _PARAMS: dict[str, tuple[str, ...]] = {
 _RANDOM = ("fraction", "zipf", "hotset")
 
 
+_EXACT_RANKS = 1 << 16
+
+
+@functools.lru_cache(maxsize=8)
+def _popular(skew: float) -> "npt.NDArray[np.float64]":
+    """The popularity of the first ranks, in proportion."""
+    import numpy as np
+
+    return np.arange(1, _EXACT_RANKS + 1, dtype=np.float64) ** -skew
+
+
 def zipf_coverage(count: int, skew: float, accesses: float) -> float:
     """Expected share of `count` items that are drawn at least once.
 
@@ -145,14 +161,12 @@ def zipf_coverage(count: int, skew: float, accesses: float) -> float:
 
     if count <= 0 or accesses <= 0:
         return 0.0
-    exact = min(count, 1 << 16)
-    ranks = np.arange(1, exact + 1, dtype=np.float64)
-    weights = np.ones(exact)
+    exact = min(count, _EXACT_RANKS)
+    popularity, weights = _popular(skew)[:exact], np.ones(exact)
     if count > exact:
         edges = np.unique(np.floor(np.geomspace(exact + 1, count + 1, 4096)))
-        ranks = np.concatenate([ranks, (edges[:-1] + edges[1:] - 1) / 2])
+        popularity = np.concatenate([popularity, ((edges[:-1] + edges[1:] - 1) / 2) ** -skew])
         weights = np.concatenate([weights, np.diff(edges)])
-    popularity = ranks**-skew
-    popularity /= float((popularity * weights).sum())
+    popularity = popularity / float((popularity * weights).sum())
     missed = np.exp(accesses * count * np.log1p(-np.minimum(popularity, 1 - 1e-12)))
     return float(1 - (missed * weights).sum() / count)
