@@ -451,8 +451,10 @@ def _print(result: "Result", output: Output) -> None:
 
 def _exit_code(result: "Result", named: bool) -> int:
     """0, 1 or 3; a mechanism that this machine lacks is no failure of a run that named none (`mechanism=all`)."""
-    cells = result.cells.select(["status", "error"]).to_pylist()
-    bad = [row for row in cells if row["status"] != "ok"]
+    from mshare_bench.report.pairs import without
+
+    cells = result.cells.select(["status", "error"])
+    bad = without(cells, "status", "ok").to_pylist()
     if bad and len(bad) == len(cells) and all(_GUARD_WORDS in (row["error"] or "") for row in bad):
         return GuardError.exit_code
     skipped = sum(row["status"] == "skipped" for row in bad)

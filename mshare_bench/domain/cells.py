@@ -253,15 +253,12 @@ class Cells(Sequence[Cell]):
         by = [mechanism_texts(one.mechanism, one.page, one.variant) for one in mappers]
         where = [place_texts(one.populate, one.topology, one.placement) for one in places]
         who = [runner_text(*one[:6]) for one in runners]
-        baselines: dict[tuple[int, int], str] = {}
-        points: dict[tuple[int, int, int], str] = {}
-        found = []
-        for task, mapper, place, runner, _ in self.columns.tolist():
-            baseline = baselines.get((task, place))
-            if baseline is None:
-                baseline = baselines[task, place] = baseline_digest(own[task], where[place])
-            point = points.get((task, mapper, place))
-            if point is None:
-                point = points[task, mapper, place] = point_digest(own[task], where[place], by[mapper])
-            found.append((cell_digest(who[runner], point), point, baseline))
-        return np.array(found, "S16").reshape(-1, 3)
+        rows = self.columns.tolist()
+        known: dict[tuple[int, int], str] = {}
+        for task, _, place, _, _ in rows:
+            if (task, place) not in known:
+                known[task, place] = baseline_digest(own[task], where[place])
+        points = [point_digest(own[task], where[place], by[mapper]) for task, mapper, place, _, _ in rows]
+        cells = [cell_digest(who[row[3]], point) for row, point in zip(rows, points, strict=True)]
+        baselines = [known[task, place] for task, _, place, _, _ in rows]
+        return np.stack([np.frombuffer("".join(one).encode(), "S16") for one in (cells, points, baselines)], axis=1)

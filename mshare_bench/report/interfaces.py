@@ -4,13 +4,18 @@ Rows of one `baseline_point` that differ in `interface=` only are held against o
 the least, and how far the others are from it at most.
 """
 
+import functools
+import operator
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from mshare_bench.report import words
+from mshare_bench.report.pairs import holds
+from mshare_bench.results.columns import codes, indices, numbers
 
 __all__ = ["Contest", "Standing", "compare_interfaces", "interface_lines", "interface_sentence"]
 
@@ -60,9 +65,10 @@ def compare_interfaces(cells: pa.Table) -> list[Contest]:
     if not set(_COLUMNS) <= set(cells.column_names):
         return []
     groups: dict[tuple[Any, ...], dict[str, dict[str, Any]]] = {}
-    for row in cells.select(list(_COLUMNS)).to_pylist():
-        if row["mechanism"] != _MECHANISM or row["status"] != "ok" or row["engine"] != "sim" or row["repeat"]:
-            continue
+    told = {"mechanism": _MECHANISM, "status": "ok", "engine": "sim"}
+    wanted = functools.reduce(operator.and_, (holds(cells, name, value) for name, value in told.items()))
+    rows = cells.select(list(_COLUMNS)).take(indices(np.flatnonzero(wanted & (numbers(cells["repeat"]) == 0))))
+    for row in rows.to_pylist() if len(np.unique(codes(rows["variant"])[0])) > 1 else ():
         options = dict(pair.split("=", 1) for pair in (row["variant"] or "").split(";") if pair)
         interface = options.pop("interface", _DEFAULT)
         groups.setdefault((row["baseline_point"], str(sorted(options.items()))), {})[interface] = row

@@ -13,7 +13,19 @@ from mshare_bench.domain.units import format_size
 from mshare_bench.results.columns import codes, indices, known, numbers
 from mshare_bench.results.savings import BASELINE
 
-__all__ = ["Missing", "Pair", "Scene", "Side", "checked", "costliest", "missing", "scenes", "select"]
+__all__ = [
+    "Missing",
+    "Pair",
+    "Scene",
+    "Side",
+    "checked",
+    "costliest",
+    "holds",
+    "missing",
+    "scenes",
+    "select",
+    "without",
+]
 
 _SCENE = (
     "workload", "workload_params", "processes", "region_bytes", "offset_bytes", "access", "access_params", "write_fraction",
@@ -158,7 +170,7 @@ def select(cells: pa.Table, most: int) -> tuple[pa.Table, int]:
         (numbers(cells["region_bytes"])[first], numbers(cells["processes"])[first], rank[workload][first])
     )
     wanted = max(2, most * len(groups) // pairs)
-    measured = np.isin(groups, code[_is(cells, "engine", "real") & _is(cells, "status", "ok")])[order]
+    measured = np.isin(groups, code[holds(cells, "engine", "real") & holds(cells, "status", "ok")])[order]
     chosen = _evenly(np.flatnonzero(measured), wanted)
     rest = _evenly(np.flatnonzero(~measured), wanted - len(chosen))
     kept = groups[order[np.concatenate([chosen, rest])]]
@@ -197,7 +209,10 @@ def scenes(cells: pa.Table) -> list[Scene]:
 
 def costliest(cells: pa.Table) -> Scene | None:
     """The scene where `shmem` costs most page tables; without `shmem`, where anything does; None where nothing is known."""
-    status, mechanism = _is(cells, "status", "ok") & known(cells["page_table_bytes"]), _is(cells, "mechanism", BASELINE)
+    status, mechanism = (
+        holds(cells, "status", "ok") & known(cells["page_table_bytes"]),
+        holds(cells, "mechanism", BASELINE),
+    )
     usable = status & mechanism if (status & mechanism).any() else status
     if not usable.any():
         return None
@@ -209,14 +224,20 @@ def costliest(cells: pa.Table) -> Scene | None:
 def checked(cells: pa.Table) -> list[Scene]:
     """The scenes that were both predicted and measured, with the pairs that were."""
     code, _ = codes(cells["point"])
-    ok, real = _is(cells, "status", "ok"), _is(cells, "engine", "real")
+    ok, real = holds(cells, "status", "ok"), holds(cells, "engine", "real")
     both = np.intersect1d(code[ok & real], code[ok & ~real])
     return scenes(cells.take(indices(np.flatnonzero(np.isin(code, both)))))
 
 
-def _is(cells: pa.Table, name: str, value: str) -> npt.NDArray[np.bool_]:
+def holds(cells: pa.Table, name: str, value: str) -> npt.NDArray[np.bool_]:
+    """Mask of the rows where a column of words is this one."""
     code, values = codes(cells[name])
     return np.equal(code, values.index(value) if value in values else -2)
+
+
+def without(cells: pa.Table, name: str, value: str) -> pa.Table:
+    """The other rows."""
+    return cells.take(indices(np.flatnonzero(~holds(cells, name, value))))
 
 
 def _pairs(points: Mapping[tuple[str, str, int, str], Mapping[str, list[dict[str, Any]]]]) -> Iterable[Pair]:
@@ -247,10 +268,8 @@ def _rank(pair: Pair) -> tuple[bool, bool, float, str, str]:
 
 def missing(cells: pa.Table) -> list[Missing]:
     """Cells that did not end well, the most frequent reasons first."""
-    rows = np.flatnonzero(~_is(cells, "status", "ok"))
     counted: dict[tuple[str, str, str, str], int] = {}
-    wanted = cells.select(["mechanism", "engine", "status", "error"]).take(indices(rows))
-    for row in wanted.to_pylist():
+    for row in without(cells.select(["mechanism", "engine", "status", "error"]), "status", "ok").to_pylist():
         key = (row["mechanism"], row["engine"], row["status"], row["error"] or "no reason given")
         counted[key] = counted.get(key, 0) + 1
     return [Missing(*key, number) for key, number in sorted(counted.items(), key=lambda one: (-one[1], one[0]))]

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from mshare_bench.config.parts import CellContext
     from mshare_bench.config.request import PointSet, Request
     from mshare_bench.config.settings import Settings
+    from mshare_bench.domain.cells import Cells
     from mshare_bench.domain.topology import Topology
     from mshare_bench.results.store import Store
 
@@ -40,7 +41,6 @@ def plan_of(request: "Request", note: Callable[[str], None] | None = None) -> Pl
         For what the configuration names and can't be.
     """
     from mshare_bench.domain.cells import Cells
-    from mshare_bench.sim.mmu.cells import check_inputs
     from mshare_bench.sweep.conditions import selection
 
     say = note or Silent().note
@@ -54,8 +54,7 @@ def plan_of(request: "Request", note: Callable[[str], None] | None = None) -> Pl
         if chosen is not None:
             kept = np.array([chosen(cell) for cell in cells], bool)
             cells, refused = cells.take(kept), refused[kept]
-        for cell in cells.take(cells.whose(runner=lambda one: one.mmu is not None)):
-            check_inputs(cell)
+        _check_inputs(cells.take(cells.whose(runner=lambda one: one.mmu is not None)))
         placed = cells.whose(place=lambda one: one.machines is not None) & np.array(
             [why is None for why in refused], bool
         )
@@ -128,6 +127,15 @@ class _Placing:
         """Raise the first reason where no cell is left to run."""
         if self._first is not None and not plan.cells:
             raise self._first
+
+
+def _check_inputs(cells: "Cells") -> None:
+    """Check the streams and traces of these cells, all of which name an MMU."""
+    if cells:
+        from mshare_bench.sim.mmu.cells import check_inputs
+
+        for cell in cells:
+            check_inputs(cell)
 
 
 def _asked(request: "Request", points: "PointSet", note: Callable[[str], None]) -> "Candidates":

@@ -1,5 +1,6 @@
 """What a run leaves behind: its store, loaded."""
 
+import functools
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
 __all__ = ["Result", "load"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Result:
     """Results of a run, or what was loaded.
 
@@ -33,7 +34,7 @@ class Result:
     link: str | None = None
     refused: int = 0
 
-    @property
+    @functools.cached_property
     def cells(self) -> "pa.Table":
         """One row per cell and repeat, as `docs/results.md` describes them."""
         return self.store.table("cells")
@@ -46,7 +47,7 @@ class Result:
         KeyError
             When the contract has no such table.
         """
-        return self.store.table(name)
+        return self.cells if name == "cells" else self.store.table(name)
 
     @property
     def statuses(self) -> dict[str, int]:
