@@ -17,7 +17,7 @@ __all__ = ["SIMULATED_BATCH", "batches", "failed", "run_batch", "run_packed"]
 
 _LOG = logging.getLogger(__name__)
 
-SIMULATED_BATCH = 8192
+SIMULATED_BATCH = 16384
 """Simulated cells in a batch at most: large enough for vectorised work, small enough to be on disk soon."""
 
 

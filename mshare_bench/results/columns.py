@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-__all__ = ["codes", "column", "empty", "indices", "known", "numbers", "repeated", "strings", "texts"]
+__all__ = ["codes", "column", "empty", "indices", "known", "numbers", "positions", "repeated", "strings", "texts"]
 
 _NUMPY = {pa.int64(): np.int64, pa.float64(): np.float64}
 
@@ -121,6 +121,14 @@ def codes(values: pa.ChunkedArray) -> tuple[npt.NDArray[np.int32], list[str | No
     found = numbers(encoded.indices).copy()
     found[~known(values)] = -1
     return found, strings(encoded.dictionary)
+
+
+def positions(values: pa.ChunkedArray, among: pa.Array) -> npt.NDArray[np.int64]:
+    """Where each value of a column is among some; -1 where it is not."""
+    import pyarrow.compute as pc
+
+    found = pc.index_in(values, value_set=among)
+    return np.where(known(found), numbers(found), -1).astype(np.int64)
 
 
 def strings(values: pa.ChunkedArray | pa.Array) -> list[str | None]:

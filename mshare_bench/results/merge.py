@@ -1,17 +1,17 @@
 """Many sources, one table: of every cell and repeat the latest rows count, in an order that depends on the rows alone."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from mshare_bench.results.columns import codes, empty, indices, numbers
+from mshare_bench.results.columns import codes, empty, indices, numbers, positions
 from mshare_bench.results.savings import with_savings
-from mshare_bench.results.schema import TABLES, schema
+from mshare_bench.results.schema import schema
 
-__all__ = ["Source", "latest", "merged"]
+__all__ = ["Merge", "Source", "latest"]
 
 _ORDER = ("workload", "region_bytes", "processes", "mechanism", "variant", "engine", "cell", "repeat")
 _COLUMNS_AT_ONCE = 16  # bounds what is unpacked twice at a time: as it lies in the sources, and in order
@@ -24,40 +24,55 @@ class Source(Protocol):
         """Rows of a table, or some of its columns; None where there are none."""
 
 
-def merged(sources: Sequence[Source], names: Sequence[str] = TABLES) -> Iterator[tuple[str, pa.Table]]:
-    """Merge sources, later ones replacing the rows that earlier ones have for the same cell and repeat.
+class Merge:
+    """Sources as one, later ones replacing the rows that earlier ones have for the same cell and repeat.
 
     Parameters
     ----------
     sources
         Each has `cells` if it has any table but `environments`.
-    names
-        The tables wanted.
-
-    Yields
-    ------
-    tuple
-        A table's name and its rows. Cells are sorted by what they are (workload, size, processes, mechanism, ...) and by `cell`
-        and `repeat`; the long tables follow that order; the savings are filled. Tables without rows are left out.
     """
-    parts = [one.table("cells", _ORDER) for one in sources]
-    counts = [0 if part is None else part.num_rows for part in parts]
-    cells = pa.concat_tables([empty(schema("cells")).select(_ORDER), *(part for part in parts if part is not None)])
-    key, ids, repeats = _keys(cells)
-    last = latest(key)
-    order = _sorted(cells.take(indices(last)))
-    rank = np.full(len(last), -1, np.int64)
-    rank[order] = np.arange(len(order))
-    origin = np.repeat(np.arange(len(sources)), counts)[last]
-    for name in names:
+
+    def __init__(self, sources: Sequence[Source]) -> None:
+        self._sources = sources
+        parts = [one.table("cells", _ORDER) for one in sources]
+        counts = [0 if part is None else part.num_rows for part in parts]
+        cells = pa.concat_tables([empty(schema("cells")).select(_ORDER), *(part for part in parts if part is not None)])
+        key, self._ids, self._repeats = _keys(cells)
+        last = latest(key)
+        order = _sorted(cells.take(indices(last)))
+        self._key, self._rows = key[last], last[order]
+        self._rank = np.full(len(last), -1, np.int64)
+        self._rank[order] = np.arange(len(order))
+        self._origin = np.repeat(np.arange(len(sources)), counts)[last]
+
+    def table(self, name: str) -> pa.Table:
+        """Rows of a table. Any number of threads may ask.
+
+        Cells are sorted by what they are (workload, size, processes, mechanism, ...) and by `cell` and `repeat`; the long tables
+        follow that order; the savings are filled.
+        """
         if name == "cells":
-            table = with_savings(_gathered(sources, name, last[order]))
+            found = with_savings(_gathered(self._sources, name, self._rows))
         elif name == "environments":
-            table = _environments(sources)
+            found = _environments(self._sources)
         else:
-            table = _gathered(sources, name, _follow(sources, name, (key[last], rank, origin), (ids, repeats)))
-        if table.num_rows:
-            yield name, table.combine_chunks()
+            found = _gathered(self._sources, name, self._follow(name))
+        return found.combine_chunks()
+
+    def _follow(self, name: str) -> npt.NDArray[np.int64]:
+        """Positions of the rows of a long table whose cell and repeat were kept from the same source, in the cells' order."""
+        parts = [one.table(name, ("cell", "repeat")) for one in self._sources]
+        having = [(index, part) for index, part in enumerate(parts) if part is not None]
+        if not having or not len(self._key):
+            return np.empty(0, np.int64)
+        table = pa.concat_tables([part for _, part in having])
+        source = np.repeat([index for index, _ in having], [part.num_rows for _, part in having])
+        code, repeat = positions(table["cell"], self._ids), numbers(table["repeat"])
+        row_key = np.where((code >= 0) & (repeat < self._repeats), code * self._repeats + repeat, -1)
+        at = np.minimum(np.searchsorted(self._key, row_key), len(self._key) - 1)
+        rows = np.flatnonzero((self._key[at] == row_key) & (self._origin[at] == source))
+        return rows[np.argsort(self._rank[at[rows]], kind="stable")]
 
 
 def _gathered(sources: Sequence[Source], name: str, rows: npt.NDArray[np.int64]) -> pa.Table:
@@ -76,11 +91,11 @@ def latest(key: npt.NDArray[Any]) -> npt.NDArray[Any]:
     return np.asarray(len(key) - 1 - backwards)
 
 
-def _keys(cells: pa.Table) -> tuple[npt.NDArray[Any], dict[str | None, int], int]:
-    code, values = codes(cells["cell"])
+def _keys(cells: pa.Table) -> tuple[npt.NDArray[Any], pa.Array, int]:
+    ids = cells["cell"].unique()
     repeat = numbers(cells["repeat"])
     repeats = int(repeat.max(initial=0)) + 1
-    return code.astype(np.int64) * repeats + repeat, {value: index for index, value in enumerate(values)}, repeats
+    return positions(cells["cell"], ids) * repeats + repeat, ids, repeats
 
 
 def _sorted(cells: pa.Table) -> npt.NDArray[Any]:
@@ -98,30 +113,6 @@ def _sorted(cells: pa.Table) -> npt.NDArray[Any]:
         else:
             columns.append(numbers(column))
     return np.asarray(np.lexsort(columns)) if cells.num_rows else np.empty(0, np.int64)
-
-
-def _follow(
-    sources: Sequence[Source],
-    name: str,
-    kept: tuple[npt.NDArray[Any], npt.NDArray[Any], npt.NDArray[Any]],
-    known: tuple[dict[str | None, int], int],
-) -> npt.NDArray[np.int64]:
-    """Positions of the rows of a long table whose cell and repeat were kept from the same source, in the cells' order."""
-    keys, rank, origin = kept
-    ids, repeats = known
-    parts = [one.table(name, ("cell", "repeat")) for one in sources]
-    having = [(index, part) for index, part in enumerate(parts) if part is not None]
-    if not having or not len(keys):
-        return np.empty(0, np.int64)
-    table = pa.concat_tables([part for _, part in having])
-    source = np.repeat([index for index, _ in having], [part.num_rows for _, part in having])
-    code, values = codes(table["cell"])
-    translate = np.array([*(ids.get(value, -1) for value in values), -1], np.int64)
-    repeat = numbers(table["repeat"])
-    row_key = np.where((translate[code] >= 0) & (repeat < repeats), translate[code] * repeats + repeat, -1)
-    at = np.minimum(np.searchsorted(keys, row_key), len(keys) - 1)
-    rows = np.flatnonzero((keys[at] == row_key) & (origin[at] == source))
-    return rows[np.argsort(rank[at[rows]], kind="stable")]
 
 
 def _environments(sources: Sequence[Source]) -> pa.Table:

@@ -32,7 +32,7 @@ from mshare_bench.errors import StoreError
 from mshare_bench.results import files
 from mshare_bench.results.columns import empty, texts
 from mshare_bench.results.folder import Lock, claim, read_info
-from mshare_bench.results.merge import Source, merged
+from mshare_bench.results.merge import Merge, Source
 from mshare_bench.results.schema import SCHEMA_VERSION, TABLES, schema
 
 __all__ = ["Store", "StoreInfo"]
@@ -210,13 +210,14 @@ class Store:
         base, *parts = self._sources()
         if not parts:
             return base.table(name) or none
-        return dict(merged([base, *parts], (name,))).get(name, none)
+        return Merge([base, *parts]).table(name)
 
     def tables(self) -> dict[str, pa.Table]:
         """Every table that has rows, by name."""
         base, *parts = self._sources()
         if parts:
-            return dict(merged([base, *parts]))
+            merge = Merge([base, *parts])
+            return {name: table for name in TABLES if (table := merge.table(name)).num_rows}
         return {name: table for name in TABLES if (table := base.table(name)) is not None}
 
     def compact(self) -> None:
@@ -232,8 +233,9 @@ class Store:
         if not paths:
             return
         try:
-            for name, table in merged(self._sources(), sorted(TABLES, key="cells".__eq__)):
-                _write_table(self.path / f"{name}.arrow", table)
+            merge = Merge(self._sources())
+            for name in sorted(TABLES, key="cells".__eq__):  # cells are the last, since they say what there is
+                _write_table(self.path / f"{name}.arrow", merge.table(name))
             for path in paths:
                 path.unlink()
             files.sync_folder(self.path / "parts")
@@ -278,5 +280,7 @@ def _with_sweep(cells: pa.Table, sweep: str) -> pa.Table:
 
 
 def _write_table(path: Path, table: pa.Table) -> None:
+    if not table.num_rows:
+        return
     with files.atomic(path) as file, pa.ipc.new_file(file, table.schema, options=files.COMPRESSED) as writer:
         writer.write_table(table, max_chunksize=_BATCH)

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 __all__ = ["SimEngine"]
 
-_BATCH = 8192
+_BATCH = 16384
 _SECONDS_PER_CELL = 0.0001
 
 

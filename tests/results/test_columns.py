@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mshare_bench.results.columns import codes, column, indices, known, numbers, strings, texts
+from mshare_bench.results.columns import codes, column, indices, known, numbers, positions, strings, texts
 
 _KINDS = {
     pa.int64(): st.integers(-(2**63), 2**63 - 1),
@@ -74,3 +74,10 @@ def test_texts_are_those_of_every_part(data: st.DataObject) -> None:
     made = texts(counts, parts)
     made.validate(full=True)
     assert made.equals(pa.array(expected, pa.string()))
+
+
+def test_positions_of_what_is_there_and_of_what_is_not() -> None:
+    among = pa.array(["b", "a"])
+    found = positions(pa.chunked_array([pa.array(["a", None]), pa.array([], pa.string()), pa.array(["c", "b"])]), among)
+    assert found.tolist() == [1, -1, -1, 0]
+    assert positions(pa.chunked_array([pa.array([], pa.string())]), among).tolist() == []

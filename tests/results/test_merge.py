@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mshare_bench.results.merge import latest, merged
+from mshare_bench.results.merge import Merge, latest
 from mshare_bench.results.rows import Rows
 from mshare_bench.results.schema import TABLES
 from tests.results.sample import cell_of, rows_of
@@ -32,6 +32,12 @@ class Given:
     def table(self, name: str, columns: Sequence[str] | None = None) -> pa.Table | None:
         table = self._tables.get(name)
         return table if table is None or columns is None else table.select(columns)
+
+
+def merged(sources: Sequence[Any]) -> dict[str, pa.Table]:
+    """Every table that has rows."""
+    merge = Merge(sources)
+    return {name: table for name in TABLES if (table := merge.table(name)).num_rows}
 
 
 def source_of(picks: Sequence[int], failing: bool) -> Rows:
@@ -56,7 +62,7 @@ def test_later_sources_replace_the_rows_of_a_cell_in_every_table(parts: list[tup
         for key in {(row["cell"], row["repeat"]) for row in tables.get("cells", [])}:
             for name, kept in expected.items():
                 kept[key] = [row for row in tables.get(name, []) if (row["cell"], row["repeat"]) == key]
-    found = {name: table.to_pylist() for name, table in merged([Given(rows) for rows in sources])}
+    found = {name: table.to_pylist() for name, table in merged([Given(rows) for rows in sources]).items()}
     order = [(row["cell"], row["repeat"]) for row in found.get("cells", [])]
     assert sorted(order) == sorted(expected["cells"])
     for name, kept in expected.items():
@@ -69,10 +75,10 @@ def test_later_sources_replace_the_rows_of_a_cell_in_every_table(parts: list[tup
 @settings(max_examples=10)
 @given(order=st.permutations(range(len(CELLS))), cuts=st.lists(st.integers(0, len(CELLS)), max_size=4))
 def test_the_order_of_rows_depends_on_the_rows_alone(order: list[int], cuts: list[int]) -> None:
-    whole = dict(merged([Given(source_of(range(len(CELLS)), False))]))
+    whole = merged([Given(source_of(range(len(CELLS)), False))])
     ends = [0, *sorted(cuts), len(CELLS)]
     pieces = [Given(source_of(order[start:end], False)) for start, end in pairwise(ends)]
-    found = dict(merged(pieces))
+    found = merged(pieces)
     assert set(found) == set(whole)
     for name, table in found.items():
         assert table.equals(whole[name]), name
@@ -82,7 +88,7 @@ def test_the_order_of_rows_depends_on_the_rows_alone(order: list[int], cuts: lis
 
 def test_savings_are_filled_from_rows_of_other_sources() -> None:
     shmem, thp = cell_of("shmem", 10), cell_of("thp", 10)
-    cells = dict(merged([Given(rows_of([thp])), Given(rows_of([shmem]))]))["cells"].to_pylist()
+    cells = merged([Given(rows_of([thp])), Given(rows_of([shmem]))])["cells"].to_pylist()
     by_name = {row["mechanism"]: row for row in cells}
     saved = by_name["shmem"]["page_table_bytes"] - by_name["thp"]["page_table_bytes"]
     assert by_name["thp"]["page_table_saved_bytes"] == saved > 0
@@ -93,13 +99,12 @@ def test_a_fact_of_an_environment_is_there_once_with_its_latest_value() -> None:
     first.add("environments", env="e", machine="m", key="kernel", value="6.1")
     second.add("environments", env="e", machine="m", key="kernel", value="6.2")
     second.add("environments", env="e", machine="m", key="cpu", value="two")
-    ((_, table),) = merged([Given(first), Given(second)], ("environments",))
+    table = Merge([Given(first), Given(second)]).table("environments")
     assert [(row["key"], row["value"]) for row in table.to_pylist()] == [("cpu", "two"), ("kernel", "6.2")]
 
 
-def test_nothing_gives_no_table_and_only_what_is_wanted_comes() -> None:
-    assert list(merged([Given(Rows())])) == []
-    assert [name for name, _ in merged([Given(rows_of([cell_of()]))], ("regions",))] == ["regions"]
+def test_nothing_gives_no_rows_and_no_other_table_is_known() -> None:
+    assert merged([Given(Rows())]) == {}
     with pytest.raises(KeyError):
-        list(merged([Given(rows_of([cell_of()]))], ("profits",)))
-    assert {name for name, _ in merged([Given(rows_of([cell_of()]))])} < set(TABLES)
+        Merge([Given(rows_of([cell_of()]))]).table("profits")
+    assert set(merged([Given(rows_of([cell_of()]))])) < set(TABLES)
