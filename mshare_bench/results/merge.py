@@ -14,7 +14,9 @@ from mshare_bench.results.schema import schema
 __all__ = ["Merge", "Source", "latest"]
 
 _ORDER = ("workload", "region_bytes", "processes", "mechanism", "variant", "engine", "cell", "repeat")
-_COLUMNS_AT_ONCE = 16  # bounds what is unpacked twice at a time: as it lies in the sources, and in order
+_COLUMNS_AT_ONCE = (
+    4  # bounds what is unpacked twice at a time, as it lies in the sources and in order; more are slower, too
+)
 
 
 class Source(Protocol):
