@@ -3,20 +3,24 @@
     python benchmarks/soak.py                                   driver 50, worker 50, raylet 10, zygote 20
     python benchmarks/soak.py --driver 3 --worker 0 --raylet 0 --zygote 0 --seed 7
 
-Driver, worker and raylet are killed in a simulated sweep through Ray; its rows must then be those of an undisturbed run, byte
-for byte. A zygote (the root of a real cell's process tree) is killed in a real run; its rows must be the same points and repeats,
-with the same status and equal page-table bytes and faults. Nothing may be there twice. Takes root for the zygote.
+Driver, worker and raylet are killed in a simulated sweep of 44,000 cells; its rows must then be those of an undisturbed run, byte
+for byte. The driver runs its cells inline, so that most moments meet it writing rows and not waiting for Ray to start; workers
+are killed several times in one run, which goes on. A zygote (the root of a real cell's process tree) is killed in a real run; its
+rows must be the same points and repeats, with the same status and equal page-table bytes and faults. Nothing may be there twice.
+Takes root for the zygote. Nobody else may set kernel knobs meanwhile: they are part of a row's environment.
 """
 
 import argparse
 import contextlib
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import psutil
@@ -26,15 +30,23 @@ from mshare_bench.results.store import Store
 _SIMULATED = (
     "-m",
     "mechanism=shmem,thp,inherit,mshare",
-    "processes=1..100000*2",
+    "processes=1..20000+20",
     "region=64MiB..64GiB*2",
-    "executor=ray",
+    "report=false",
 )
 _REAL = ("-m", "mechanism=shmem,thp", "processes=4,8", "region=64MiB", "access=sparse", "engine=real", "repeats=2",
          "executor=inline")  # fmt: skip
+_RUNS = {
+    "driver": (*_SIMULATED, "executor=inline"),
+    "worker": (*_SIMULATED, "executor=ray"),
+    "raylet": (*_SIMULATED, "executor=ray"),
+    "zygote": _REAL,
+}
+_AT_ONCE = {"worker": 5}
+"""Kills in one run; it ends with the others."""
 _EXACT = ("pte_table_bytes", "data_bytes", "minor_faults")
 _MOMENTS = 5
-"""Tries to meet one alive, late moments being too late for some."""
+"""Runs for each kill at the most, late moments being too late for some."""
 _NAMES = {"worker": ("ray::", "default_worker.py"), "raylet": ("raylet",)}
 
 
@@ -60,23 +72,26 @@ def victims(driver: int, kind: str) -> list[int]:
     return found
 
 
-def disturbed(arguments: tuple[str, ...], out: Path, kind: str, moment: float) -> bool:
-    """Start the run, kill one of that kind after so many seconds, and run until it ends well; whether somebody was killed."""
+def disturbed(arguments: tuple[str, ...], out: Path, kind: str, moments: Sequence[float]) -> int:
+    """Start the run, kill one of that kind after so many seconds each, and run until it ends well; how many were killed."""
+    killed, start = 0, time.monotonic()
     with subprocess.Popen(command(arguments, out), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as run:
-        time.sleep(moment)
-        # Those of a real cell live for a part of a second: the next one is waited for.
-        while not (found := victims(run.pid, kind)) and run.poll() is None:
-            time.sleep(0.02)
-        if found and run.poll() is None:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(random.choice(found), signal.SIGKILL)
+        for moment in sorted(moments):
+            time.sleep(max(0.0, start + moment - time.monotonic()))
+            # Those of a real cell live for a part of a second: the next one is waited for.
+            while not (found := victims(run.pid, kind)) and run.poll() is None:
+                time.sleep(0.02)
+            if found and run.poll() is None:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(random.choice(found), signal.SIGKILL)
+                    killed += 1
     for _ in range(3):
         again = subprocess.run(command(arguments, out), capture_output=True, text=True, check=False)
         if again.returncode == 0:
-            return bool(found)
+            return killed
     rows = [f"{row['status']}: {row['error']}" for row in Store.open(out).table("cells").to_pylist() if row["error"]]
     said = "; ".join([again.stderr.strip(), *rows])
-    raise SystemExit(f"{kind} killed after {moment:.2f} s: the same command ends with {again.returncode}: {said}")
+    raise SystemExit(f"{kind} killed after {moments} s: the same command ends with {again.returncode}: {said}")
 
 
 def difference(kind: str, out: Path, undisturbed: Path) -> str:
@@ -105,28 +120,23 @@ def main() -> None:
     failed = 0
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        taken: dict[tuple[str, ...], float] = {}
-        for kind in ("driver", "worker", "raylet", "zygote"):
-            arguments = _REAL if kind == "zygote" else _SIMULATED
-            undisturbed, killed, wrong = folder / ("real" if kind == "zygote" else "simulated"), 0, []
-            if getattr(options, kind) and arguments not in taken:
-                start = time.monotonic()
-                subprocess.run(command(arguments, undisturbed), check=True)
-                taken[arguments] = time.monotonic() - start
-            for number in range(getattr(options, kind)):
-                for again in range(_MOMENTS):
-                    out = folder / f"{kind}-{number}-{again}"
-                    moment = random.uniform(0.1, 1.0) * taken[arguments]
-                    if disturbed(arguments, out, kind, moment):
-                        killed += 1
-                        break
+        for kind, arguments in _RUNS.items():
+            wanted, killed, runs, wrong = getattr(options, kind), 0, 0, []
+            if not wanted:
+                continue
+            undisturbed, start = folder / kind, time.monotonic()
+            subprocess.run(command(arguments, undisturbed), check=True)
+            taken = time.monotonic() - start
+            while killed < wanted and runs < _MOMENTS * wanted:
+                out, runs = folder / f"{kind}-{runs}", runs + 1
+                count = min(_AT_ONCE.get(kind, 1), wanted - killed)
+                moments = [random.uniform(0.1, 1.0) * taken for _ in range(count)]
+                killed += disturbed(arguments, out, kind, moments)
                 if found := difference(kind, out, undisturbed):
-                    wrong.append(f"{moment:.2f} s: {found}")
-            failed += len(wrong)
-            print(
-                f"{kind}: {getattr(options, kind)} runs, {killed} met one alive, {len(wrong)} differ {wrong or ''}",
-                flush=True,
-            )
+                    wrong.append(f"{', '.join(f'{moment:.2f} s' for moment in moments)}: {found}")
+                shutil.rmtree(out)
+            failed += len(wrong) + (killed < wanted)
+            print(f"{kind}: {killed} killed in {runs} runs, {len(wrong)} differ {wrong or ''}", flush=True)
     raise SystemExit(1 if failed else 0)
 
 
