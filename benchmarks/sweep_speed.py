@@ -3,6 +3,7 @@
     python benchmarks/sweep_speed.py                        100,000 cells: 5 mechanisms x 5 workloads x 40 counts x 100 sizes
     python benchmarks/sweep_speed.py --counts 10 --sizes 10 --executors inline
     python benchmarks/sweep_speed.py --each                 every workload by itself as well
+    python benchmarks/sweep_speed.py --composed 1000        so many of the cells are composed by Hydra, too, each for itself
 
 Each run is a process of its own, start-up counted. Every unit cost is set, so that every column of times is filled. Sizes go
 geometrically from 128 MiB to 1 TiB, processes from 1 to 10,000; all coordinates are distinct (from 64 MiB on, 10,000 processes of
@@ -15,19 +16,26 @@ import argparse
 import hashlib
 import itertools
 import os
+import random
 import resource
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import psutil
 import yaml
 
 from mshare_bench import load
+from mshare_bench.config.cells import CellMaker
+from mshare_bench.config.composer import Composer
+from mshare_bench.config.parts import CellContext, Claims
 from mshare_bench.domain.unit_costs import UNIT_COSTS
 from mshare_bench.domain.units import MIB, TIB
+from mshare_bench.real.environment import machine_digest
+from mshare_bench.study.engines import model_of
 
 MECHANISMS = ("shmem", "thp", "ksm", "inherit", "mshare")
 WORKLOADS = ("region", "container_libs", "db_buffer_pool", "hpc_ranks", "vm_hosts")
@@ -84,6 +92,22 @@ def digests(store: Path) -> dict[str, str]:
     return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(store.glob("*.arrow"))}
 
 
+def composed(axes: dict[str, Sequence[object]], count: int, store: Path) -> str:
+    """Compose cells with all their coordinates as overrides; how many of them the store has, with the same digests."""
+    cells = {row["cell"]: row for row in load(store).cells.select(["cell", "point", "baseline_point"]).to_pylist()}
+    composer, context, found = Composer(), CellContext(model_of, machine_digest()), 0
+    draw = random.Random(0)
+    start = time.monotonic()
+    for _ in range(count):
+        overrides = [f"{key}={draw.choice(values)}" for key, values in axes.items()]
+        (cell,) = CellMaker(composer.compose([*overrides, "cost=benchmark"]), context, Claims()).cells().cells
+        row = cells.get(cell.digest)
+        wanted = {"cell": cell.digest, "point": cell.point.digest, "baseline_point": cell.point.baseline_digest}
+        found += row == wanted
+    took = time.monotonic() - start
+    return f"{found} of {count} cells that Hydra has composed are in the store with the same digests ({took:.0f} s)"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--counts", type=int, default=40, help="numbers of processes")
@@ -91,6 +115,7 @@ def main() -> None:
     parser.add_argument("--executors", nargs="+", default=["inline", "ray"], choices=["inline", "ray"])
     parser.add_argument("--workloads", nargs="+", default=list(WORKLOADS))
     parser.add_argument("--each", action="store_true", help="every workload by itself as well, inline")
+    parser.add_argument("--composed", type=int, default=0, help="cells to compose by Hydra as well")
     options = parser.parse_args()
     counts = geometric(1, 10_000, options.counts)
     sizes = geometric(128 * MIB, TIB, options.sizes, 2 * MIB)
@@ -121,6 +146,11 @@ def main() -> None:
         for one, other in itertools.pairwise(stores):
             same = digests(stores[one]) == digests(stores[other])
             print(f"{one} and {other}: stores {'byte-identical' if same else 'DIFFER'}")
+        if options.composed:
+            os.environ.update(environment)  # where the profile is
+            named: dict[str, Sequence[object]] = {"mechanism": MECHANISMS, "workload": options.workloads}
+            named |= {"processes": counts, "region": sizes}
+            print(composed(named, options.composed, next(iter(stores.values()))))
 
 
 if __name__ == "__main__":

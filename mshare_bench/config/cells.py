@@ -8,18 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from mshare_bench.config.composer import Composition
-from mshare_bench.config.parts import (
-    SIZES,
-    CellContext,
-    Claims,
-    MechanismPart,
-    WorkloadPart,
-    mechanism_part,
-    rest_part,
-    split_names,
-    workload_part,
-    workload_setting,
-)
+from mshare_bench.config.parts import CellContext, Claims, MechanismPart, mechanism_part, rest_part, split_names
+from mshare_bench.config.workload_part import SIZES, WorkloadPart, workload_part, workload_setting
 from mshare_bench.domain.cells import Cells, Mapper, Place, Runner, Task
 from mshare_bench.domain.workload import Placed, Region, Workload, WorkloadSpec, placed_regions
 from mshare_bench.errors import ConfigError

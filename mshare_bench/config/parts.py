@@ -1,4 +1,4 @@
-"""What a cell is made of: its workload, mechanisms with their options, and the rest, every coordinate parsed."""
+"""What a cell is made of beside its workload: mechanisms with their options, and the rest, every coordinate parsed."""
 
 import dataclasses
 import functools
@@ -12,39 +12,30 @@ from mshare_bench.config.costs import profile_of
 from mshare_bench.config.keys import near, require_choice
 from mshare_bench.config.mmus import mmu_of
 from mshare_bench.config.topologies import topology_of
-from mshare_bench.domain.access import AccessPattern
+from mshare_bench.config.values import optional, section
+from mshare_bench.config.workload_part import SIZES
 from mshare_bench.domain.cells import Runner
 from mshare_bench.domain.digest import digest
 from mshare_bench.domain.geometry import X86_64
 from mshare_bench.domain.placement import PlacementChoice
 from mshare_bench.domain.topology import Topology
 from mshare_bench.domain.topology_mapping import topology_to_mapping
-from mshare_bench.domain.units import format_size, parse_count, parse_size
-from mshare_bench.domain.workload import Placed, Workload, WorkloadSpec, placed_regions
+from mshare_bench.domain.units import format_size, parse_size
 from mshare_bench.errors import ConfigError
 from mshare_bench.mechanisms.contract import Mechanism
 from mshare_bench.mechanisms.registry import mechanisms
-from mshare_bench.workloads.registry import workloads
 
 __all__ = [
     "ALL",
-    "SIZES",
     "CellContext",
     "Claims",
     "MechanismPart",
     "RestPart",
-    "WorkloadPart",
-    "WorkloadSetting",
     "mechanism_part",
     "option_names",
     "rest_part",
     "split_names",
-    "workload_part",
-    "workload_setting",
 ]
-
-SIZES = ("processes", "region")
-"""What most sweeps are over: all else that a workload has is its setting."""
 
 _WORKLOAD_KEYS = (*SIZES, "offset", "write_fraction")
 
@@ -119,34 +110,6 @@ class Claims:
                 raise ConfigError(reason)
 
 
-@dataclass(frozen=True)
-class WorkloadSetting:
-    """A workload, and everything that goes with it but its processes and its size; what is None stays as the workload says."""
-
-    spec: WorkloadSpec
-    sizes: Mapping[str, int]
-    params: Mapping[str, Any]
-    access: AccessPattern
-    write_fraction: float | None
-    offset: int
-
-    @functools.cached_property
-    def pattern(self) -> AccessPattern:
-        """The pattern without what its kind does not use."""
-        return self.access.canonical()
-
-
-@dataclass(frozen=True, slots=True)
-class WorkloadPart:
-    """The workload, the coordinates that go with it, and its regions at their addresses."""
-
-    workload: Workload
-    access: AccessPattern
-    write_fraction: float
-    offset: int
-    placed: tuple[Placed, ...]
-
-
 @dataclass(frozen=True, slots=True)
 class MechanismPart:
     """A mechanism, with the page that it maps and its options as values."""
@@ -176,58 +139,6 @@ def split_names(names: Sequence[str]) -> tuple[tuple[str, ...], ...]:
     return of_workload, of_mechanism, tuple(name for name in names if name not in (*of_workload, *of_mechanism))
 
 
-def workload_setting(values: Mapping[str, Any]) -> WorkloadSetting:
-    """Make the workload's setting of values by key.
-
-    Raises
-    ------
-    ConfigError
-        For a value that can't be.
-    """
-    params = _section(values, "workload")
-    name = params.pop("name")
-    spec = workloads().get(name)
-    if spec is None:
-        raise ConfigError(f"workload={name}: no workload of that name is registered; {near(name, workloads())}")
-    sizes = {}
-    for key in [key for key in params if key == "regions" or key.startswith("regions.")]:
-        value = params.pop(key)
-        if key.endswith(".size"):
-            sizes[key.split(".", 1)[1].removesuffix(".size")] = parse_size(value, f"workload.{key}")
-    for key in spec.required:
-        if params.get(key) is None:
-            raise ConfigError(f"workload.{key}: {name} has no default of it; say 'workload.{key}=[prog,arg]'")
-    access = _access(spec, _section(values, "access"))
-    return WorkloadSetting(
-        spec, sizes, params, access or spec.access, _write_fraction(values), parse_size(values["offset"], "offset")
-    )
-
-
-def workload_part(
-    setting: WorkloadSetting,
-    values: Mapping[str, Any],
-    place: Callable[[Workload, int], tuple[Placed, ...]] = placed_regions,
-) -> WorkloadPart:
-    """Make the workload's part of its setting, `processes` and `region`; `place` gives regions their addresses.
-
-    Raises
-    ------
-    ConfigError
-        For a value that can't be.
-    """
-    spec, share = setting.spec, setting.write_fraction
-    workload = spec.resolve(
-        processes=_optional(values, "processes", _parse_processes),
-        region=_optional(values, "region", parse_size),
-        sizes=setting.sizes,
-        access=setting.access,
-        write_fraction=share,
-        params=setting.params,
-    )
-    share = spec.write_fraction if share is None else share
-    return WorkloadPart(workload, setting.pattern, share, setting.offset, place(workload, setting.offset))
-
-
 def mechanism_part(values: Mapping[str, Any], claims: Claims) -> tuple[MechanismPart, ...]:
     """Make the mechanisms' part: every one that is registered for `mechanism=all`, otherwise the one.
 
@@ -236,7 +147,7 @@ def mechanism_part(values: Mapping[str, Any], claims: Claims) -> tuple[Mechanism
     ConfigError
         For a mechanism that there is not, and a value that can't be.
     """
-    page = _optional(values, "page", parse_size)
+    page = optional(values, "page", parse_size)
     names = _names(values)
     made = []
     for name in names:
@@ -257,7 +168,7 @@ def rest_part(values: Mapping[str, Any], context: CellContext) -> RestPart:
     """
     engine = require_choice("engine", values["engine"])
     engines = cast(tuple[Literal["sim", "real"], ...], ("sim", "real") if engine == "both" else (engine,))
-    placement = PlacementChoice.of(_section(values, "placement"))
+    placement = PlacementChoice.of(section(values, "placement"))
     topology = topology_of(values)
     machines = topology
     if topology is None and placement != PlacementChoice() and values["host"] == "guest":
@@ -357,38 +268,3 @@ def _page(mechanism: Mechanism, page: int | None, claims: Claims, only: str | No
         return mechanism.resolve_page(None, X86_64)
     claims.claim("page", page)
     return resolved
-
-
-_parse_processes = functools.partial(parse_count, at_least=1)
-
-
-def _optional(values: Mapping[str, Any], key: str, parse: Callable[[Any, str], int]) -> int | None:
-    value = values.get(key)
-    return None if value is None else parse(value, key)
-
-
-def _write_fraction(values: Mapping[str, Any]) -> float | None:
-    value = values.get("write_fraction")
-    if value is None:
-        return None
-    if isinstance(value, bool):
-        raise ConfigError(f"write_fraction={value}: not a number")
-    try:
-        return float(value)
-    except (TypeError, ValueError):
-        raise ConfigError(f"write_fraction={value}: not a number") from None
-
-
-def _section(values: Mapping[str, Any], name: str) -> dict[str, Any]:
-    """What is set of a section, without its name in front."""
-    prefix = f"{name}."
-    return {key[len(prefix) :]: value for key, value in values.items() if key.startswith(prefix) and value is not None}
-
-
-def _access(spec: WorkloadSpec, params: dict[str, Any]) -> AccessPattern | None:
-    if not params:
-        return None
-    kind = params.pop("kind", None)
-    if kind is None:  # parameters alone change the workload's own pattern
-        return AccessPattern.of(spec.access.kind, **{**spec.access.params, **params})
-    return AccessPattern.of(str(kind), **params)
