@@ -105,6 +105,18 @@ def test_of_too_few_blocks_nothing_is_claimed() -> None:
     assert np.allclose([enough.low, enough.change, enough.high, enough.effect], [[8], [8], [8], [1]])
 
 
+@pytest.mark.parametrize("blocks", [6, 9, 20, 35])
+def test_the_interval_leaves_out_what_the_test_does(blocks: int) -> None:
+    generator = np.random.default_rng(blocks)
+    first = generator.lognormal(0, 0.1, (600, blocks))
+    found = paired_shift(
+        first, first * generator.lognormal(0, 0.1, first.shape) * generator.uniform(0.8, 1.25, (600, 1))
+    )
+    outside = (found.low > 0) | (found.high < 0)
+    assert (outside == (found.p < 0.05)).all()
+    assert 0.2 < outside.mean() < 0.95
+
+
 def test_blocks_of_zeros_are_equal_and_from_zero_is_no_share() -> None:
     found = paired_shift(np.zeros((2, 8)), [[0.0] * 8, [5.0] * 8])
     assert (found.change[0], found.p[0], found.effect[0]) == (0, 1, 0)
