@@ -3,14 +3,16 @@
     python benchmarks/noise_floor.py                       20 pairs of runs of experiment=aa, 20 repeats each
     python benchmarks/noise_floor.py --pairs 3 --repeats 8
 
-The two runs of a pair take turns for every repeat (a b b a a b ...). Equal as they are, they should show no difference. Then
-every touch time of the second is made 10 % longer, in its rows, and should be found to be worse. Beside it stands what the same
-repeats say of runs that did not take turns: the first run of each pair against that of the next. Takes root, as real cells do.
+The two runs of a pair take turns for every repeat; a coin says who comes first. Equal as they are, they should show no
+difference. Then every touch time of the second is made 10 % longer, in its rows, and should be found to be worse. Beside it
+stands what the same repeats say of runs that did not take turns: the first run of each pair against that of the next. Takes
+root, as real cells do.
 """
 
 import argparse
 import itertools
 import os
+import random
 import tempfile
 import time
 from collections import Counter
@@ -31,7 +33,7 @@ _SLOW = ("touch_ns", "touch_ns_lo", "touch_ns_hi")
 
 
 def pair_of(folder: Path, repeats: int) -> tuple[Store, Store]:
-    """Two runs of the same that take turns; who comes first changes from turn to turn.
+    """Two runs of the same that take turns; a coin says who comes first, so that nothing that comes back regularly favours one.
 
     It is what `run experiment=aa repeats=N out=...` does for each side and N in turn, composed and planned once.
     """
@@ -43,8 +45,8 @@ def pair_of(folder: Path, repeats: int) -> tuple[Store, Store]:
         engine.gather(cell)
     sides = [folder / "a", folder / "b"]
     with Store.create(sides[0], "a") as first, Store.create(sides[1], "b") as second:
-        for repeat, cells in enumerate(turns):
-            for side in (second, first) if repeat % 2 else (first, second):
+        for cells in turns:
+            for side in random.sample((first, second), 2):
                 for cell in cells:
                     side.append(run_batch([cell], engine, where))
         first.compact()

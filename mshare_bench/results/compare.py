@@ -23,7 +23,7 @@ from mshare_bench.results.environments import Fact, differing_facts, refuse_stra
 from mshare_bench.results.schema import schema
 from mshare_bench.results.stats import CONFIDENCE, FEWEST_BLOCKS, Shift, corrected, paired_shift, shift
 from mshare_bench.results.store import Store
-from mshare_bench.results.turns import Block, blocks_of
+from mshare_bench.results.turns import Block, Start, blocks_of
 
 __all__ = ["Comparison", "Difference", "compare"]
 
@@ -116,7 +116,7 @@ class _Both:
     first: list[float]
     second: list[float]
     noise: float
-    starts: tuple[list[float | None], list[float | None]]
+    starts: tuple[list[Start], list[Start]]
 
     @property
     def drifts(self) -> bool:
@@ -193,7 +193,7 @@ def _columns(columns: Sequence[str] | None) -> list[str]:
 
 def _grouped(cells: pa.Table) -> dict[tuple[Any, ...], list[dict[str, Any]]]:
     figures = [field.name for field in schema("cells") if field.metadata[b"better"] != b"none"]
-    names = dict.fromkeys((*_KEY, *_SHOWN, "machine", "env", "status", "started_ns", *figures))
+    names = dict.fromkeys((*_KEY, *_SHOWN, "machine", "env", "status", "repeat", "started_ns", *figures))
     found: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
     for row in cells.select(list(names)).to_pylist():
         if row["status"] == "ok":
@@ -214,8 +214,8 @@ def _paired(one: Sequence[Mapping[str, Any]], two: Sequence[Mapping[str, Any]], 
     return found
 
 
-def _starts(rows: Iterable[Mapping[str, Any]], column: str) -> list[float | None]:
-    return [row["started_ns"] for row in rows if row[column] is not None]
+def _starts(rows: Iterable[Mapping[str, Any]], column: str) -> list[Start]:
+    return [(row["repeat"], row["started_ns"]) for row in rows if row[column] is not None]
 
 
 def _values(rows: Iterable[Mapping[str, Any]], column: str) -> list[float]:

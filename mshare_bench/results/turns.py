@@ -6,19 +6,23 @@ what is left differs from block to block by chance.
 
 from collections.abc import Sequence
 
-__all__ = ["Block", "blocks_of"]
+__all__ = ["Block", "Start", "blocks_of"]
 
 Block = tuple[tuple[int, ...], tuple[int, ...]]
 """Positions of the repeats of the first run, and of the second."""
 
 
-def blocks_of(first: Sequence[float | None], second: Sequence[float | None]) -> tuple[Block, ...]:
+Start = tuple[int, float | None]
+"""The number of a repeat, and when it began; None where nobody noted it."""
+
+
+def blocks_of(first: Sequence[Start], second: Sequence[Start]) -> tuple[Block, ...]:
     """Cut the repeats of two runs into blocks: the shortest stretches of time in which both ran equally often.
 
     Parameters
     ----------
     first, second
-        When every repeat began; None where nobody noted it.
+        Repeats of the two runs. One that only one of them has (the other's failed) counts for neither.
 
     Returns
     -------
@@ -27,12 +31,14 @@ def blocks_of(first: Sequence[float | None], second: Sequence[float | None]) -> 
         of which followed the other have one block; where a start is not known there is none. What is left over at the end
         belongs to no block.
     """
+    both = {repeat for repeat, _ in first} & {repeat for repeat, _ in second}
     begun: list[tuple[float, bool, int]] = []
     for later, starts in enumerate((first, second)):
-        for position, start in enumerate(starts):
+        for position, (repeat, start) in enumerate(starts):
             if start is None:
                 return ()
-            begun.append((start, bool(later), position))
+            if repeat in both:
+                begun.append((start, bool(later), position))
     found: list[Block] = []
     sides: tuple[list[int], list[int]] = ([], [])
     for _, later, position in sorted(begun):
