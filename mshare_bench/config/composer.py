@@ -191,15 +191,13 @@ class Composer:
 
         The first mechanism is not among it: every composition holds the options of all.
         """
-        texts = []
-        for one in overrides:
-            if one.of_hydra or one.is_option:
-                continue
-            if not one.axis:
-                texts.append(one.text)
-            elif one.key in self.groups and one.key != "mechanism":
-                texts.append(f"{one.key}={spelled(self.expand(one)[0])}")
-        return texts
+        own = [one for one in overrides if not one.of_hydra and not one.is_option]
+        choices = [one for one in own if one.axis and one.key in self.groups and one.key != "mechanism"]
+        # In the order in which the plan composes them, which then finds it done.
+        return [
+            *(one.text for one in own if not one.axis),
+            *(f"{one.key}={spelled(self.expand(one)[0])}" for one in choices),
+        ]
 
     def _check_choice(self, override: Override) -> None:
         known = self.options(override.key)

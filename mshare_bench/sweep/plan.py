@@ -42,8 +42,8 @@ class Plan:
     @property
     def digest(self) -> str:
         """Digest of what runs, in whatever order."""
-        refused = (one.cell.digest for one in self.refusals)
-        return digest({"cells": sorted({*self.cells.digests[:, 0].astype(str).tolist(), *refused})})
+        refused = np.array([one.cell.digest for one in self.refusals], "S16")
+        return digest({"cells": np.unique(np.concatenate([self.cells.digests[:, 0], refused])).astype(str).tolist()})
 
     def missing(self, finished: AbstractSet[tuple[str, int]]) -> Cells:
         """Cells that are not done, in order."""
