@@ -54,11 +54,12 @@ def test_a_wrong_argument_is_raised() -> None:
 
 
 def test_notes_before_and_after_the_bar(capsys: pytest.CaptureFixture[str]) -> None:
+    from mshare_bench.domain.cells import Cells
     from mshare_bench.sweep.plan import Plan
 
     with observed(Output()) as observer:
         observer.note("before")
-        observer.planned(Plan((), (), ()), (), Path("x"))
+        observer.planned(Plan(Cells.of([]), ()), (), Path("x"))
         observer.note("after")
         observer.finished({})
     assert capsys.readouterr().err.split() == ["before", "after"]
