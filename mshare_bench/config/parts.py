@@ -64,7 +64,7 @@ class CellContext:
         Model version of an engine, by its name; asked for those that occur only.
     machine
         Digest of this machine's hardware, for real cells.
-    seed, extrapolated
+    seed
         See `Cell`.
     mechanism_named
         Whether the user named the mechanism: then what it can't do is an error, and no skipped row.

@@ -14,8 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from mshare_bench.report import words
-from mshare_bench.report.pairs import holds
-from mshare_bench.results.columns import codes, indices, numbers
+from mshare_bench.results.columns import codes, holds, indices, numbers
 
 __all__ = ["Contest", "Standing", "compare_interfaces", "interface_lines", "interface_sentence"]
 

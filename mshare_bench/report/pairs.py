@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from mshare_bench.domain.units import format_size
-from mshare_bench.results.columns import codes, indices, known, numbers
+from mshare_bench.results.columns import codes, holds, indices, known, numbers
 from mshare_bench.results.savings import BASELINE
 
 __all__ = [
@@ -20,7 +20,6 @@ __all__ = [
     "Side",
     "checked",
     "costliest",
-    "holds",
     "missing",
     "scenes",
     "select",
@@ -227,12 +226,6 @@ def checked(cells: pa.Table) -> list[Scene]:
     ok, real = holds(cells, "status", "ok"), holds(cells, "engine", "real")
     both = np.intersect1d(code[ok & real], code[ok & ~real])
     return scenes(cells.take(indices(np.flatnonzero(np.isin(code, both)))))
-
-
-def holds(cells: pa.Table, name: str, value: str) -> npt.NDArray[np.bool_]:
-    """Mask of the rows where a column of words is this one."""
-    code, values = codes(cells[name])
-    return np.equal(code, values.index(value) if value in values else -2)
 
 
 def without(cells: pa.Table, name: str, value: str) -> pa.Table:

@@ -10,7 +10,19 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-__all__ = ["codes", "column", "empty", "indices", "known", "numbers", "positions", "repeated", "strings", "texts"]
+__all__ = [
+    "codes",
+    "column",
+    "empty",
+    "holds",
+    "indices",
+    "known",
+    "numbers",
+    "positions",
+    "repeated",
+    "strings",
+    "texts",
+]
 
 _NUMPY = {pa.int64(): np.int64, pa.float64(): np.float64}
 
@@ -121,6 +133,12 @@ def codes(values: pa.ChunkedArray) -> tuple[npt.NDArray[np.int32], list[str | No
     found = numbers(encoded.indices).copy()
     found[~known(values)] = -1
     return found, strings(encoded.dictionary)
+
+
+def holds(table: pa.Table, name: str, value: str) -> npt.NDArray[np.bool_]:
+    """Mask of the rows where a column of words is this one."""
+    code, values = codes(table[name])
+    return np.equal(code, values.index(value) if value in values else -2)
 
 
 def positions(values: pa.ChunkedArray, among: pa.Array) -> npt.NDArray[np.int64]:

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from mshare_bench.results.columns import codes, indices, known, numbers
+from mshare_bench.results.columns import codes, holds, indices, known, numbers
 
 __all__ = ["BASELINE", "with_savings"]
 
@@ -28,8 +28,8 @@ def with_savings(cells: pa.Table) -> pa.Table:
 def _saved(cells: pa.Table) -> tuple[npt.NDArray[Any], npt.NDArray[np.bool_]]:
     if not cells.num_rows:
         return np.empty(0, np.int64), np.empty(0, np.bool_)
-    usable = _equals(cells, "status", "ok") & known(cells["page_table_bytes"])
-    baseline = usable & _equals(cells, "mechanism", BASELINE)
+    usable = holds(cells, "status", "ok") & known(cells["page_table_bytes"])
+    baseline = usable & holds(cells, "mechanism", BASELINE)
     tables, repeat = numbers(cells["page_table_bytes"]), numbers(cells["repeat"])
     group = np.zeros(cells.num_rows, np.int64)
     for name in ("baseline_point", "engine", "machine"):
@@ -40,11 +40,6 @@ def _saved(cells: pa.Table) -> tuple[npt.NDArray[Any], npt.NDArray[np.bool_]]:
     first, has_first = _look_up(group, baseline, tables, repeat)
     valid = usable & has_first
     return np.where(valid, np.where(has_exact, exact, first) - tables, 0), valid
-
-
-def _equals(cells: pa.Table, name: str, value: str) -> npt.NDArray[np.bool_]:
-    code, values = codes(cells[name])
-    return np.equal(code, values.index(value) if value in values else -2)
 
 
 def _look_up(

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mshare_bench.results.columns import codes, column, indices, known, numbers, positions, strings, texts
+from mshare_bench.results.columns import codes, column, holds, indices, known, numbers, positions, strings, texts
 
 _KINDS = {
     pa.int64(): st.integers(-(2**63), 2**63 - 1),
@@ -81,3 +81,9 @@ def test_positions_of_what_is_there_and_of_what_is_not() -> None:
     found = positions(pa.chunked_array([pa.array(["a", None]), pa.array([], pa.string()), pa.array(["c", "b"])]), among)
     assert found.tolist() == [1, -1, -1, 0]
     assert positions(pa.chunked_array([pa.array([], pa.string())]), among).tolist() == []
+
+
+def test_rows_that_hold_a_word() -> None:
+    table = pa.table({"a": pa.chunked_array([pa.array(["x", None]), pa.array(["y", "x"])])})
+    assert holds(table, "a", "x").tolist() == [True, False, False, True]
+    assert not holds(table, "a", "z").any(), "null is no word"
